@@ -1,0 +1,108 @@
+# make            what there is
+# make test       everything a change has to pass
+#
+# PYTHON=python3.12 make env    another interpreter
+# make pytest ARGS="tests/unit -k retry"
+
+PYTHON ?= python3
+ARGS   ?=
+
+BIN := .venv/bin
+PIP := -m pip --disable-pip-version-check --quiet
+UV  := 0.13.8
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help env lint format types pytest test matrix demo demo-serve bench services lock changelog clean
+.SILENT:
+
+help: ## this text
+	echo "Flask-Later. Needs make and Python 3.11 or newer; everything else lands in .venv."
+	echo
+	sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do \
+		printf '%-20s %s\n' "$$target" "$$text"; done
+
+env: .venv/.dev ## .venv with the locked tools and this checkout, editable
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than 3.11. Name a newer one: make env PYTHON=python3.12"; exit 1; }
+	echo "env: .venv, $$($(PYTHON) --version)"
+	$(PYTHON) -m venv .venv
+
+.venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	echo "env: tools of requirements/dev.txt"
+	$(BIN)/python $(PIP) install --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/.bench: requirements/bench.txt .venv/.dev
+	echo "env: tools of requirements/bench.txt"
+	$(BIN)/python $(PIP) install --require-hashes -r requirements/bench.txt
+	touch $@
+
+# Only what a user of the library would have, so that the demo starts in seconds.
+.venv-demo/.ready: requirements/demo.txt pyproject.toml
+	echo "env: .venv-demo"
+	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(PIP) install --require-hashes -r requirements/demo.txt
+	.venv-demo/bin/python $(PIP) install --no-deps --no-build-isolation -e .
+	touch $@
+
+lint: env ## style, format, and which part may import which
+	echo "lint: ruff check"
+	$(BIN)/ruff check --quiet .
+	echo "lint: ruff format"
+	$(BIN)/ruff format --quiet --diff .
+	echo "lint: imports"
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
+
+format: env ## put the code in order
+	$(BIN)/ruff check --quiet --fix-only .
+	$(BIN)/ruff format .
+
+types: env ## mypy and pyright, both strict
+	echo "types: mypy"
+	$(BIN)/mypy --no-error-summary src $(wildcard tests/typing)
+	echo "types: pyright"
+	$(BIN)/pyright
+
+pytest: env ## the tests on this interpreter; ARGS="..." narrows them
+	$(BIN)/python -m pytest $(ARGS)
+
+test: env lint types pytest matrix ## everything: lint, types, tests, matrix
+
+matrix: env ## the tests on every supported Python found here, oldest and newest Flask
+	$(BIN)/python scripts/matrix
+
+demo: .venv-demo/.ready ## the shop, once through
+	.venv-demo/bin/python examples/shop/demo.py $(ARGS)
+
+demo-serve: .venv-demo/.ready ## the shop, in a browser
+	.venv-demo/bin/python examples/shop/demo.py --serve $(ARGS)
+
+bench: .venv/.bench ## ours against its peers
+	$(BIN)/python -m bench $(ARGS)
+
+services: ## as root: the Debian packages the tests need
+	services/install
+
+LOCK = $(BIN)/uv --quiet pip compile --system-certs --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml
+
+lock: .venv/bin/python ## newest tools into requirements/
+	$(BIN)/python $(PIP) install uv==$(UV)
+	$(LOCK) --group dev -o requirements/dev.txt
+	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(LOCK) --group demo -c requirements/dev.txt -o requirements/demo.txt
+	$(LOCK) --group matrix -c requirements/dev.txt -o requirements/matrix-newest.txt
+	$(LOCK) --group matrix -c requirements/floor.in -o requirements/matrix-floor.txt
+	git --no-pager diff --stat -- requirements
+
+changelog: env ## what changelog.d/ would make of the next release
+	$(BIN)/towncrier build --draft $(ARGS)
+
+clean: ## remove all that make made
+	rm -rf .venv .venv-demo .venvs .cache build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find src tests bench examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

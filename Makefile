@@ -56,7 +56,7 @@ lint: env ## style, format, and which part may import which
 	echo "lint: ruff format"
 	$(BIN)/ruff format --quiet --diff .
 	echo "lint: imports"
-	$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
+	said=$$($(BIN)/lint-imports --no-logo --cache-dir .cache/imports 2>&1) || { echo "$$said"; exit 1; }
 
 format: env ## put the code in order
 	$(BIN)/ruff check --quiet --fix-only .

@@ -1,0 +1,145 @@
+"""``LATER_*`` in ``app.config``, read once into one frozen, typed :class:`Settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import Any
+
+from flask_later.errors import InvalidSettingError, UnknownSettingError
+
+PREFIX = "LATER_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an app's owner can set; ``threads`` is the key ``LATER_THREADS`` and so on.
+
+    Durations are seconds, as numbers or :class:`~datetime.timedelta`; sizes are bytes.
+    """
+
+    #: Where jobs are kept: ``memory://`` or ``sqlite:///path``, relative to the instance folder.
+    #: None: the SQLite file, or the memory under ``TESTING``.
+    store: str | None = None
+    #: Who brings work to the workers.
+    engine: str = "native"
+    #: Where the engine's broker is; the native engine has none.
+    broker: str | None = None
+    #: Jobs that one process runs at a time.
+    threads: int = 4
+    #: Whether processes that serve requests also run jobs.
+    embedded: bool = True
+    #: The queues, in the order in which workers take from them; None: any queue may be used.
+    queues: tuple[str, ...] | None = None
+    #: Nothing runs by itself, the test kit does it. None: follows ``app.testing``.
+    manual: bool | None = None
+    #: Jobs that may wait; one more raises ``QueueFullError``.
+    max_pending: int = 100_000
+    #: Callbacks that may wait in one process; one more raises ``CallbackQueueFullError``.
+    max_callbacks: int = 1_000
+    #: Threads that run callbacks, in each process that serves.
+    callback_threads: int = 2
+    #: How long a stopping process waits for what runs. Servers differ: see "Servers" in the docs.
+    shutdown_timeout: float = 2.0
+    #: Bytes of a job's arguments, as JSON.
+    max_arguments: int = 256 * 1024
+    #: Bytes of a job's result, as JSON.
+    max_result: int = 1024 * 1024
+    #: How long records are kept after their end.
+    keep_succeeded: float = 7 * 86_400.0
+    keep_failed: float = 30 * 86_400.0
+    #: Finished records kept at most.
+    max_finished: int = 100_000
+    #: What url_for(_external=True) builds on in jobs that no request enqueued.
+    base_url: str | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Read every ``LATER_*`` key of *config*.
+
+        :raises UnknownSettingError: for a key that does not exist.
+        :raises InvalidSettingError: for a value that it cannot have.
+        """
+        known = {PREFIX + field.name.upper(): field.name for field in fields(cls)}
+        given = {key: value for key, value in config.items() if key.startswith(PREFIX)}
+        for key in given:
+            if key not in known:
+                raise UnknownSettingError(key, sorted(known))
+        return cls(**{known[key]: _READERS[known[key]](key, value) for key, value in given.items()})
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise InvalidSettingError(key, repr(value), "a text")
+    return value
+
+
+def _address(key: str, value: object) -> str:
+    # The value is not shown: an address may hold a password.
+    if not isinstance(value, str) or not value:
+        raise InvalidSettingError(key, f"a {type(value).__name__}", "a text")
+    return value
+
+
+def _flag(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidSettingError(key, repr(value), "True or False")
+    return value
+
+
+def _count(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidSettingError(key, repr(value), "a whole number of at least 1")
+    return value
+
+
+def _seconds(key: str, value: object) -> float:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
+        raise InvalidSettingError(key, repr(value), "seconds, as a number or a timedelta")
+    return float(value)
+
+
+def _names(key: str, value: object) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, Sequence) or not names:
+        raise InvalidSettingError(key, repr(value), "a list of queue names")
+    return tuple(queue_name(str(name).strip(), key) for name in names)
+
+
+def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
+    return lambda key, value: None if value is None else read(key, value)
+
+
+_READERS: Mapping[str, Callable[[str, object], Any]] = {
+    "store": _optional(_address),
+    "engine": _text,
+    "broker": _optional(_address),
+    "threads": _count,
+    "embedded": _flag,
+    "queues": _optional(_names),
+    "manual": _optional(_flag),
+    "max_pending": _count,
+    "max_callbacks": _count,
+    "callback_threads": _count,
+    "shutdown_timeout": _seconds,
+    "max_arguments": _count,
+    "max_result": _count,
+    "keep_succeeded": _seconds,
+    "keep_failed": _seconds,
+    "max_finished": _count,
+    "base_url": _optional(_text),
+}
+
+
+def queue_name(name: str, key: str = "queue") -> str:
+    """Return *name* if a queue can be called so: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
+
+    :raises InvalidSettingError: otherwise.
+    """
+    plain = name.replace(".", "").replace("_", "").replace("-", "")
+    if not 1 <= len(name) <= 64 or not (plain.isascii() and plain.isalnum()):
+        raise InvalidSettingError(key, repr(name), "1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    return name

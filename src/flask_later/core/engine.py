@@ -1,0 +1,81 @@
+"""The port that every engine implements: it brings work to a worker, and knows nothing else.
+
+An author of an engine implements :class:`Engine` and proves it with
+``flask_later.testing.EngineContract``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Protocol
+
+from flask_later.core.job import Hint
+from flask_later.core.store import Reach, Store
+
+
+class Ran(Enum):
+    """What came of a call to :class:`Run`."""
+
+    #: At least one job was run.
+    RAN = "ran"
+    #: There was nothing to do: the hint was spent, or the queue paused.
+    EMPTY = "empty"
+    #: The hint is not of this store, or this process is stopping. Nothing was claimed.
+    REFUSED = "refused"
+
+
+def never() -> bool:
+    """Claim no further job once the first has run."""
+    return False
+
+
+class Run(Protocol):
+    """Claim a job and run it, on the caller's thread.
+
+    The exchange that settles it claims the next while ``more()`` holds; returns when nothing is
+    left or ``more()`` is false. Raises nothing that a task raised.
+    """
+
+    def __call__(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How much work an engine takes at a time, and from where."""
+
+    threads: int
+    #: In strict order; None for any queue.
+    queues: tuple[str, ...] | None = None
+
+
+class Engine(ABC):
+    """Brings work to a worker.
+
+    Messages may be lost, doubled or reordered: the store decides who runs what, and maintenance
+    hints again at what waits too long.
+    """
+
+    #: What a store must be visible to.
+    requires_reach: ClassVar[Reach]
+
+    @abstractmethod
+    def bind(self, run: Run, store: Store) -> None:
+        """Take what runs a job, and the store. Called once, before anything else."""
+
+    @abstractmethod
+    def deliver(self, hints: Sequence[Hint]) -> None:
+        """Bring *hints* to whoever works, after the commit, within two seconds.
+
+        Never raises because somebody is out of reach: the store has the jobs.
+        """
+
+    @abstractmethod
+    def serve(self, options: ServeOptions) -> None:
+        """Begin to work in this process, on threads of the engine's own; returns at once."""
+
+    @abstractmethod
+    def close(self, timeout: float) -> None:
+        """Take no more, wait up to *timeout* seconds for what runs. Calling it twice is fine."""

@@ -1,0 +1,149 @@
+"""The job as a value, and what can be asked of it.
+
+The rules by which it changes stand in ``core/states.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+#: A point of priority is worth this many seconds of waiting, so that nothing starves.
+SECONDS_PER_PRIORITY = 60.0
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+
+
+class JobState(StrEnum):
+    HELD = "held"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PARKED = "parked"
+
+
+FINISHED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+#: Waiting for a worker or for their time: what ``LATER_MAX_PENDING`` counts.
+PENDING = frozenset({JobState.HELD, JobState.SCHEDULED, JobState.QUEUED})
+
+
+class StopReason(StrEnum):
+    """Why a running attempt is asked to stop."""
+
+    CANCELLED = "cancelled"
+    SHUTDOWN = "shutdown"
+    TIMEOUT = "timeout"
+    #: Another attempt owns the job now: whatever this one still writes is dropped.
+    LOST = "lost"
+
+
+class ErrorRecord(NamedTuple):
+    """An exception as text.
+
+    ``public`` is true for what the task's author wrote for clients to read
+    (:class:`~flask_later.Failure`).
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    public: bool = False
+
+
+class Progress(NamedTuple):
+    """How far an attempt has come; ``total`` is None while nobody knows."""
+
+    current: float
+    total: float | None = None
+    message: str = ""
+
+    @property
+    def fraction(self) -> float | None:
+        """Between 0 and 1, or None while the total is unknown."""
+        return min(max(self.current / self.total, 0.0), 1.0) if self.total else None
+
+
+class LogLine(NamedTuple):
+    """A line that the task wrote with ``current_job.log``; ``id`` orders the lines of one job."""
+
+    id: int
+    at: datetime
+    message: str
+
+
+class Hint(NamedTuple):
+    """There is work on this queue of this store, preferably this job. All a broker ever carries."""
+
+    store: str
+    queue: str
+    job_id: str
+    fence: int
+
+
+class JobRecord(NamedTuple):
+    """A job as a store keeps it. Instants are aware UTC, ``payload`` and ``result`` are JSON text.
+
+    A tuple because three are made for each job: it costs a third of a frozen dataclass.
+    """
+
+    id: str
+    task: str
+    queue: str
+    payload: str
+    state: JobState
+    created_at: datetime
+    #: When it may run: the end of its delay, or its next try.
+    run_at: datetime
+    priority: int = 0
+    #: What crossed over from the request: see ``runtime/context.py``. JSON text.
+    context: str = "{}"
+    #: Seconds an attempt may take, or None.
+    timeout: float | None = None
+    unique_key: str | None = None
+    #: Counts every hand-over; every write of an attempt carries it.
+    fence: int = 0
+    #: Attempts begun; a release gives its attempt back.
+    attempts: int = 0
+    failures: int = 0
+    crashes: int = 0
+    releases: int = 0
+    #: The worker that holds the running attempt.
+    worker: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    stop: StopReason | None = None
+    result: str | None = None
+    error: ErrorRecord | None = None
+    progress: Progress | None = None
+    #: The digest of the signature that a parked job did not fit; None if the task was unknown.
+    parked_for: str | None = None
+    #: The tick that made this job, and the schedule's name.
+    scheduled_at: datetime | None = None
+    schedule: str | None = None
+
+    @property
+    def rank(self) -> float:
+        """The place in its queue, lower first: the time it was ready, less what priority is worth."""
+        return self.run_at.timestamp() - self.priority * SECONDS_PER_PRIORITY
+
+
+class Cancel(NamedTuple):
+    """Cancel a waiting or parked job; ask a running one to stop."""
+
+
+class Retry(NamedTuple):
+    """Queue a failed or cancelled job again, with new budgets."""
+
+
+class Discard(NamedTuple):
+    """Delete a held or finished job."""
+
+
+class Resume(NamedTuple):
+    """Queue a parked job, or a held one; hand out the jobs of a paused queue again."""
+
+
+Command = Cancel | Retry | Discard | Resume

@@ -1,0 +1,148 @@
+"""The rules by which a job changes. Pure: every store applies them, so all stores mean the same.
+
+The table they form is drawn in ``docs/design/states.md``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask_later.core.job import (
+    FINISHED,
+    Cancel,
+    Command,
+    Discard,
+    ErrorRecord,
+    JobRecord,
+    JobState,
+    Resume,
+    Retry,
+    StopReason,
+)
+from flask_later.core.store import (
+    MAX_CRASHES,
+    Again,
+    Cancelled,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Succeeded,
+)
+from flask_later.errors import InvalidTransitionError
+
+_CANCELLABLE = frozenset({JobState.HELD, JobState.SCHEDULED, JobState.QUEUED, JobState.PARKED})
+_RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED})
+_RESUMABLE = frozenset({JobState.PARKED, JobState.HELD})
+_DISCARDABLE = FINISHED | {JobState.HELD}
+
+
+def waiting_state(run_at: datetime, now: datetime) -> JobState:
+    """Return where a job waits that may run at *run_at*."""
+    return JobState.SCHEDULED if run_at > now else JobState.QUEUED
+
+
+def claimed(record: JobRecord, worker: str, now: datetime) -> JobRecord:
+    """A queued job handed to *worker*."""
+    return record._replace(
+        state=JobState.RUNNING,
+        fence=record.fence + 1,
+        attempts=record.attempts + 1,
+        worker=worker,
+        started_at=now,
+        progress=None,
+        parked_for=None,
+    )
+
+
+def is_settled(record: JobRecord, fence: int) -> bool:
+    """Whether the attempt *fence* was the job's last and has already been settled."""
+    return record.fence == fence and record.state is not JobState.RUNNING
+
+
+def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
+    """A running job after *outcome*, which carries its fence."""
+    match outcome:
+        case Succeeded(_, result):
+            return _finished(record, JobState.SUCCEEDED, now)._replace(result=result, error=None)
+        case Failed(_, error, taken):
+            return _finished(record, JobState.FAILED, now)._replace(
+                error=error, failures=record.failures + 1, fence=record.fence + taken
+            )
+        case Cancelled():
+            return _finished(record, JobState.CANCELLED, now)
+        case Again(_, run_at, error, taken):
+            return _waiting(record, run_at, now)._replace(
+                error=error or record.error,
+                failures=record.failures + (error is not None),
+                fence=record.fence + taken,
+            )
+        case Released():
+            return released(record, now)
+        case Parked(_, error, signature):
+            return record._replace(
+                state=JobState.PARKED,
+                worker=None,
+                attempts=record.attempts - 1,
+                error=error,
+                parked_for=signature,
+            )
+
+
+def released(record: JobRecord, now: datetime) -> JobRecord:
+    """A running job whose attempt is given back. The fence moves: its thread may still write."""
+    return _waiting(record, record.run_at, now)._replace(
+        attempts=record.attempts - 1, releases=record.releases + 1, fence=record.fence + 1
+    )
+
+
+def rescued(record: JobRecord, now: datetime) -> JobRecord:
+    """A running job whose worker died. Crashes have a budget of their own."""
+    crashes = record.crashes + 1
+    taken = record._replace(crashes=crashes, fence=record.fence + 1)
+    if crashes >= MAX_CRASHES:
+        message = f"The worker died {crashes} times while it ran this job."
+        return _finished(taken, JobState.FAILED, now)._replace(
+            error=ErrorRecord("WorkerDied", message)
+        )
+    return _waiting(taken, record.run_at, now)
+
+
+def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
+    """The job after a user's *command*.
+
+    :raises InvalidTransitionError: if its state does not allow the command.
+    """
+    match command:
+        case Cancel() if record.state is JobState.RUNNING:
+            return record._replace(stop=StopReason.CANCELLED)
+        case Cancel() if record.state in _CANCELLABLE:
+            return _finished(record, JobState.CANCELLED, now)
+        case Retry() if record.state in _RETRYABLE:
+            return _waiting(record, now, now)._replace(
+                attempts=0, failures=0, crashes=0, releases=0, error=None, finished_at=None
+            )
+        case Resume() if record.state in _RESUMABLE:
+            return resumed(record, now)
+        case Discard() if record.state in _DISCARDABLE:
+            return record
+        case _:
+            name = type(command).__name__.lower()
+            raise InvalidTransitionError(record.id, record.state.value, name)
+
+
+def resumed(record: JobRecord, now: datetime) -> JobRecord:
+    """A parked or held job, waiting again."""
+    return _waiting(record, record.run_at, now)._replace(error=None, parked_for=None)
+
+
+def _waiting(record: JobRecord, run_at: datetime, now: datetime) -> JobRecord:
+    if record.stop is StopReason.CANCELLED and record.state is JobState.RUNNING:
+        return _finished(record, JobState.CANCELLED, now)
+    return record._replace(
+        state=waiting_state(run_at, now), run_at=run_at, worker=None, stop=None
+    )
+
+
+def _finished(record: JobRecord, state: JobState, now: datetime) -> JobRecord:
+    return record._replace(state=state, finished_at=now, worker=None, stop=None)

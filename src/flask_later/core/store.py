@@ -1,0 +1,347 @@
+"""The port that every store implements: it keeps the jobs, and it alone says what is true.
+
+An author of a store implements :class:`Store` and proves it with
+``flask_later.testing.StoreContract``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from flask_later.core.job import (
+    Command,
+    ErrorRecord,
+    Hint,
+    JobRecord,
+    JobState,
+    LogLine,
+    Progress,
+    Resume,
+    StopReason,
+)
+
+#: Who can see a store: one process, all processes of a machine, or several machines.
+Reach = Literal["process", "machine", "network"]
+
+#: A topic for :meth:`Store.wait`: a row now falls due earlier than any did before. Queues and job
+#: ids are the other topics; neither can hold an ``@``.
+DUE = "@due"
+
+#: Seconds between two beats of a worker.
+BEAT = 10.0
+#: Seconds without a beat after which a worker is taken for dead, where nothing better is known.
+LEASE = 30.0
+#: A job whose worker died this many times is failed: it probably kills them.
+MAX_CRASHES = 3
+#: The most rows that one read returns.
+MAX_PAGE = 1000
+
+
+class Claim(NamedTuple):
+    """The right to run a job and to settle it, as long as the store's fence is still this one."""
+
+    job_id: str
+    fence: int
+
+
+class Succeeded(NamedTuple):
+    """The function returned; ``result`` is JSON text."""
+
+    claim: Claim
+    result: str
+
+
+class Failed(NamedTuple):
+    """The job failed for good.
+
+    ``taken``: the attempt was taken from a thread that still runs, so whatever it writes from now
+    on has to be stale.
+    """
+
+    claim: Claim
+    error: ErrorRecord
+    taken: bool = False
+
+
+class Again(NamedTuple):
+    """Run it again at ``run_at``. With an ``error`` it counts as a failure, without it does not."""
+
+    claim: Claim
+    run_at: datetime
+    error: ErrorRecord | None = None
+    taken: bool = False
+
+
+class Released(NamedTuple):
+    """The attempt is given back and does not count: its process stops, or it never began."""
+
+    claim: Claim
+
+
+class Cancelled(NamedTuple):
+    """The running attempt followed a request to cancel."""
+
+    claim: Claim
+
+
+class Parked(NamedTuple):
+    """The code here cannot run the job: ``signature`` is the digest it did not fit, if any."""
+
+    claim: Claim
+    error: ErrorRecord
+    signature: str | None = None
+
+
+Outcome = Succeeded | Failed | Again | Released | Cancelled | Parked
+
+
+class Want(NamedTuple):
+    """What a worker asks for: up to ``limit`` jobs.
+
+    ``queues`` in strict order, or None for any queue, best rank first. ``prefer`` names a queue to
+    look at first, and its job if that one is the queue's best.
+    """
+
+    limit: int = 1
+    queues: tuple[str, ...] | None = None
+    prefer: Hint | None = None
+
+
+NOTHING = Want(limit=0)
+
+
+class Handover(NamedTuple):
+    """What :meth:`Store.exchange` did: claimed records, and each outcome as done or stale."""
+
+    claimed: Sequence[JobRecord] = ()
+    done: Sequence[Claim] = ()
+    stale: Sequence[Claim] = ()
+
+
+class Note(NamedTuple):
+    """News of a running attempt: its progress, if it changed, and new log lines."""
+
+    claim: Claim
+    progress: Progress | None = None
+    lines: Sequence[str] = ()
+
+
+class Added(NamedTuple):
+    """The stored record. ``created`` is False if it was there before, or its unique key was."""
+
+    record: JobRecord
+    created: bool
+
+
+class Swept(NamedTuple):
+    """What became runnable, when the next row falls due, and how many attempts were rescued."""
+
+    hints: Sequence[Hint] = ()
+    next_due: datetime | None = None
+    rescued: int = 0
+
+
+class Pause(NamedTuple):
+    """Hand out no more jobs of the queue; enqueueing goes on."""
+
+
+QueueCommand = Pause | Resume
+
+
+class WorkerRecord(NamedTuple):
+    """A process that runs jobs. ``id`` is new for each process, and again after a fork."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: datetime
+
+
+class JobFilter(NamedTuple):
+    """What :meth:`Store.find` looks for; None means any."""
+
+    states: frozenset[JobState] | None = None
+    task: str | None = None
+    queue: str | None = None
+
+
+class Page(NamedTuple):
+    """Rows, newest first, and the cursor of the next page, or None at the end."""
+
+    records: Sequence[JobRecord]
+    after: str | None
+
+
+class QueueStats(NamedTuple):
+    """A queue as it is now. ``oldest_run_at``: since when its oldest runnable job has waited."""
+
+    name: str
+    paused: bool
+    counts: Mapping[JobState, int]
+    oldest_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds that a store keeps."""
+
+    #: Jobs that may wait; one more is refused with ``QueueFullError``.
+    max_pending: int = 100_000
+    #: How long a record is kept after its end, by state.
+    keep: Mapping[JobState, timedelta] = field(
+        default_factory=lambda: {
+            JobState.SUCCEEDED: timedelta(days=7),
+            JobState.FAILED: timedelta(days=30),
+            JobState.CANCELLED: timedelta(days=30),
+        }
+    )
+    #: Finished records kept at most; the oldest go first.
+    max_finished: int = 100_000
+    #: Log lines kept for each job; the oldest go first.
+    max_log_lines: int = 1_000
+
+
+class Store(ABC):
+    """Keeps the jobs of one app.
+
+    Every method
+
+    1. is safe to call from any thread, and does its work in one transaction: all or nothing;
+    2. may be repeated after a lost answer: adding and settling the same again changes nothing;
+    3. takes its time from the app's clock once, and compares every row with that;
+    4. returns plain values that nobody else can change.
+
+    A store is used by one process at a time: after a fork it is opened again in the child.
+    """
+
+    #: Names this store in hints; the same for all processes that share it.
+    identity: str
+    #: Whether a job survives the process that stored it.
+    durable: bool
+    reach: Reach
+    #: Seconds after which the jobs of a dead worker run again; infinity for never.
+    rescue_after: float
+
+    @abstractmethod
+    def open(self) -> None:
+        """Make the store usable in this process, and again in a child after a fork.
+
+        :raises StoreMismatchError: if what is there cannot be used; it is left untouched.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what this process holds of it. Calling it twice does no harm."""
+
+    @abstractmethod
+    def register(self, worker: WorkerRecord) -> None:
+        """Make *worker* known, as alive. Must come before its first claim."""
+
+    @abstractmethod
+    def retire(self, worker: str) -> Sequence[Hint]:
+        """Forget *worker*, releasing what it still holds; returns hints to the released."""
+
+    @abstractmethod
+    def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
+        """Store *records* in one commit; returns one answer for each, in their order.
+
+        A record whose id is there is not stored again. One whose ``unique_key`` is held by a job
+        that is not finished is not stored; the answer is that job.
+
+        :raises QueueFullError: if they would exceed the limit; then none of them is stored.
+        """
+
+    @abstractmethod
+    def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
+        """Settle *outcomes* and claim up to ``want.limit`` jobs, in one commit.
+
+        An outcome is *done* if its fence is the job's, also when the job was settled under it
+        before, so that a lost answer can be asked for again. It is *stale*, and changes nothing,
+        if the fence has moved on or the job is gone. Retrying or releasing a job that somebody
+        asked to cancel cancels it.
+
+        The claimed are the best of their queue: lowest rank, then the one stored first. Paused
+        queues are passed over. A claim is a new hand-over: it bumps the fence.
+        """
+
+    @abstractmethod
+    def note(
+        self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
+    ) -> Mapping[Claim, StopReason]:
+        """Beat for *worker*, and keep progress and log lines of its attempts.
+
+        *holding* names every attempt it has in hand. One that the store believes it holds, and
+        that two beats have left out, is released. Returns why any of the held should stop:
+        ``CANCELLED``, or ``LOST`` if the fence has moved on. Notes of lost attempts are dropped.
+        """
+
+    @abstractmethod
+    def command(self, job_id: str, command: Command) -> JobRecord:
+        """Carry out *command* and return the record as it is then.
+
+        :raises JobNotFoundError: if there is no such job.
+        :raises InvalidTransitionError: if its state does not allow it.
+        :raises UniqueKeyTakenError: if another job holds its unique key now.
+        """
+
+    @abstractmethod
+    def queue(self, name: str, command: QueueCommand) -> None:
+        """Pause or resume a queue, for all processes. A queue exists as soon as it is named."""
+
+    @abstractmethod
+    def get(self, ids: Iterable[str]) -> Mapping[str, JobRecord]:
+        """Return the records of *ids*; those that do not exist are left out."""
+
+    @abstractmethod
+    def find(
+        self, wanted: JobFilter = JobFilter(), after: str | None = None, limit: int = 100
+    ) -> Page:
+        """Return matching records, newest first, at most :data:`MAX_PAGE`.
+
+        *after* is the cursor of the page before; one that is not ours gives an empty page.
+        """
+
+    @abstractmethod
+    def log(self, job_id: str, after: int = 0, limit: int = 100) -> Sequence[LogLine]:
+        """Return the job's log lines with an id above *after*, oldest first."""
+
+    @abstractmethod
+    def stats(self) -> Sequence[QueueStats]:
+        """Return every queue that has jobs or is paused, by name."""
+
+    @abstractmethod
+    def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
+        """Do what time alone brings about, at most *budget* rows of each kind.
+
+        Rescue the attempts of dead workers, queue what has fallen due, queue parked jobs whose
+        task *known* (names to signature digests) now holds with another digest, delete finished
+        records past their time to live or beyond the cap. Any process may call it at any time.
+        """
+
+    @abstractmethod
+    def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
+        """Store *record* if *schedule* has not yet fired at *due_at* or later, in one commit.
+
+        False if another process was first.
+        """
+
+    @abstractmethod
+    def schedules(self) -> Mapping[str, datetime]:
+        """Return when each schedule that ever fired was last due."""
+
+    @abstractmethod
+    def wait(self, topics: Collection[str], timeout: float) -> None:
+        """Sleep until one of *topics* may have something, at most *timeout* seconds.
+
+        A queue has something while one of its jobs could be claimed, and a job id once that job
+        is finished or gone: then it returns at once. May return for no reason.
+        No topics: any queue.
+        """
+
+    @abstractmethod
+    def wake(self, topics: Collection[str]) -> None:
+        """Make those who wait for *topics* look again. A hint: it may be lost."""

@@ -1,0 +1,1 @@
+"""Who brings work to a worker."""

@@ -1,0 +1,1 @@
+"""What lives in a process: the threads, the worker, maintenance, services, start and stop."""

@@ -1,0 +1,1 @@
+"""What a user holds: tasks, jobs, groups, the current job; and what one app owns."""

@@ -1,0 +1,81 @@
+"""What one app owns, and how to find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from flask import Flask, current_app, has_app_context
+
+from flask_later.config import Settings
+from flask_later.core.clock import Clock
+from flask_later.core.engine import Engine
+from flask_later.core.store import Store
+from flask_later.errors import NotInitializedError, OutsideAppContextError
+
+if TYPE_CHECKING:
+    from flask_later.tasks.registry import Registry
+
+KEY = "later"
+
+
+class Parts(NamedTuple):
+    """What the settings decide. They freeze when this is made: at the first use, not before."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    engine: Engine
+    #: Nothing runs by itself; the test kit runs it.
+    manual: bool
+
+
+@dataclass(frozen=True)
+class AppState:
+    """What one app owns; it is ``app.extensions["later"]``.
+
+    ``owner`` says where the app's ``Later`` was made. ``assemble`` makes the parts, always the
+    same ones. ``ensure_started`` begins to work if this process serves, and says whether it does.
+    """
+
+    app: Flask
+    owner: str
+    registry: Registry
+    assemble: Callable[[], Parts]
+    ensure_started: Callable[[], bool]
+
+    @cached_property
+    def parts(self) -> Parts:
+        return self.assemble()
+
+    @property
+    def settings(self) -> Settings:
+        return self.parts.settings
+
+    @property
+    def clock(self) -> Clock:
+        return self.parts.clock
+
+    @property
+    def store(self) -> Store:
+        return self.parts.store
+
+    @property
+    def engine(self) -> Engine:
+        return self.parts.engine
+
+
+def get_state(asked: str, example: str) -> AppState:
+    """Return the state of the current app. *asked* and *example* go into the error's text.
+
+    :raises OutsideAppContextError: if no app is active.
+    :raises NotInitializedError: if it has no ``Later``.
+    """
+    if not has_app_context():
+        raise OutsideAppContextError(asked, example)
+    state: AppState | None = current_app.extensions.get(KEY)
+    if state is None:
+        raise NotInitializedError(current_app.name, None, asked)
+    return state

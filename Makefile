@@ -8,7 +8,7 @@ PYTHON ?= python3
 ARGS   ?=
 
 BIN := .venv/bin
-PIP := -m pip --disable-pip-version-check --quiet
+PIP := -m pip --disable-pip-version-check -qq
 UV  := 0.13.8
 
 .DEFAULT_GOAL := help

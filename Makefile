@@ -29,7 +29,8 @@ env: .venv/.dev ## .venv with the locked tools and this checkout, editable
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than 3.11. Name a newer one: make env PYTHON=python3.12"; exit 1; }
 	echo "env: .venv, $$($(PYTHON) --version)"
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv \
+		|| { rm -rf .venv; echo "$(PYTHON) cannot make an environment. On Debian: make services, as root"; exit 1; }
 
 .venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
 	echo "env: tools of requirements/dev.txt"

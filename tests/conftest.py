@@ -1,0 +1,37 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+NO_SKIPS = "FLASK_LATER_NO_SKIPS"
+
+
+def forbid_skip(report: Any) -> None:
+    """Turn a skip into a failure that says what it was, where skips are not allowed (CI)."""
+    if not report.skipped or hasattr(report, "wasxfail") or os.environ.get(NO_SKIPS) != "1":
+        return
+    reason = report.longrepr
+    if isinstance(reason, tuple):
+        path, line, message = reason
+        reason = f"{path}:{line}: {message}"
+    report.outcome = "failed"
+    report.longrepr = f"{reason}\nNothing may be skipped here: {NO_SKIPS}=1."
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[None]:
+    report = yield
+    forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[None]:
+    report = yield
+    forbid_skip(report)
+    return report

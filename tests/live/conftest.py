@@ -1,0 +1,54 @@
+"""Servers for the tests, and what they said when a test fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .servers import SERVERS, Server
+
+Run = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def live(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that many tests share; each uses keys of its own."""
+    config = SERVERS[request.param]
+    with Server(config, tmp_path_factory.mktemp(config.name)) as server:
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    """Start servers of this test alone, all on the same folder: a second one is a restart."""
+    with ExitStack() as stack:
+
+        def start(name: str, module: str = "app", **settings: Any) -> Server:
+            server = Server(SERVERS[name], tmp_path, settings, module)
+            return stack.enter_context(server)
+
+        yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        for folder in _folders(item):
+            for path in (folder / "server.log", folder / "events.jsonl"):
+                if path.exists():
+                    report.sections.append((str(path), path.read_text(errors="replace")))
+    return report
+
+
+def _folders(item: pytest.Item) -> list[Path]:
+    arguments = getattr(item, "funcargs", {})
+    shared = arguments.get("live")
+    own = arguments.get("tmp_path")
+    return [shared.folder] * (shared is not None) + [own] * (own is not None)

@@ -1,0 +1,319 @@
+"""Real servers as subprocesses on loopback: how each is started, what it does, how it is stopped.
+
+The numbers behind the table are measured; see "Servers" in the docs.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from .client import Client
+from .events import PATIENCE, EventLog, wait_until
+
+HERE = Path(__file__).parent
+HOST = "127.0.0.1"
+PYTHON = sys.executable
+
+Command = Callable[[str, int], list[str]]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One way to serve the app; ``command`` makes it of the module that has ``create_app``."""
+
+    name: str
+    command: Command
+    #: The module that must be there.
+    needs: str = "flask"
+    #: Whether a connection serves a second request.
+    keep_alive: bool = True
+    #: Processes that serve at a time.
+    processes: int = 1
+    #: Whether a process other than the one that was started serves.
+    has_parent: bool = False
+    #: Requests after which a process is replaced. Meanwhile nobody answers.
+    recycles_after: int | None = None
+    #: Whether work begins without a request, by the line that the docs give for it.
+    starts_idle: bool = False
+
+    @property
+    def installed(self) -> bool:
+        return importlib.util.find_spec(self.needs) is not None
+
+
+def python(*arguments: str) -> Command:
+    """``python -m ...``; the address is filled into the arguments."""
+    return lambda module, port: [
+        PYTHON,
+        "-m",
+        *(each.format(module=module, host=HOST, port=port) for each in arguments),
+    ]
+
+
+def gunicorn(*options: str) -> Command:
+    return python(
+        *("gunicorn", "--bind={host}:{port}", "--no-control-socket", *options),
+        "{module}:create_app()",
+    )
+
+
+def uwsgi(socket_option: str, *options: str) -> Command:
+    # Without the hook a SIGTERM during a request runs no exit hook at all.
+    hook = "unix_signal:15 gracefully_kill_them_all"
+    fixed = ("--master", "--need-app", "--die-on-term", "--hook-master-start", hook)
+    path = str(Path(PYTHON).with_name("pyuwsgi"))
+    return lambda module, port: [
+        *(path, socket_option, f"{HOST}:{port}", *fixed, "--pythonpath", str(HERE)),
+        *(each.format(module=module) for each in options),
+    ]
+
+
+SERVERS: Mapping[str, Config] = {
+    config.name: config
+    for config in (
+        Config(
+            "werkzeug",
+            python("flask", "--app={module}", "run", "--host={host}", "--port={port}"),
+            keep_alive=False,
+        ),
+        Config(
+            "werkzeug-reloader",
+            python("flask", "--app={module}", "run", "--debug", "--host={host}", "--port={port}"),
+            keep_alive=False,
+            has_parent=True,
+        ),
+        Config("gunicorn-sync", gunicorn(), needs="gunicorn", keep_alive=False, has_parent=True),
+        Config("gunicorn-gthread", gunicorn("--threads=4"), needs="gunicorn", has_parent=True),
+        Config(
+            "gunicorn-2-workers",
+            gunicorn("--threads=4", "--workers=2", "--config=gunicorn_start.py"),
+            needs="gunicorn",
+            processes=2,
+            has_parent=True,
+            starts_idle=True,
+        ),
+        Config(
+            "gunicorn-preload",
+            gunicorn("--threads=4", "--preload"),
+            needs="gunicorn",
+            has_parent=True,
+        ),
+        Config(
+            "gunicorn-recycle",
+            gunicorn("--threads=4", "--max-requests=5"),
+            needs="gunicorn",
+            has_parent=True,
+            recycles_after=5,
+        ),
+        Config(
+            "gunicorn-gevent",
+            gunicorn("--worker-class=gevent"),
+            needs="gevent",
+            has_parent=True,
+        ),
+        Config(
+            "uwsgi",
+            uwsgi("--http-socket", "--threads=4", "--module=uwsgi_start"),
+            needs="pyuwsgi",
+            keep_alive=False,
+            has_parent=True,
+            starts_idle=True,
+        ),
+        Config(
+            "uwsgi-lazy",
+            uwsgi(
+                "--http11-socket", "--threads=4", "--lazy-apps", "--module={module}:create_app()"
+            ),
+            needs="pyuwsgi",
+            has_parent=True,
+        ),
+        Config(
+            "waitress",
+            python("waitress", "--listen={host}:{port}", "--call", "{module}:create_app"),
+            needs="waitress",
+        ),
+        Config(
+            "granian",
+            python(
+                *("granian", "--interface=wsgi", "--host={host}", "--port={port}"),
+                *("--blocking-threads=4", "--factory", "{module}:create_app"),
+            ),
+            needs="granian",
+            has_parent=True,
+        ),
+        Config(
+            "cheroot",
+            lambda module, port: [PYTHON, "serve_cheroot.py", module, HOST, str(port)],
+            needs="cheroot",
+        ),
+    )
+}
+
+#: The few that every supported Python and Flask runs.
+SMOKE = ("werkzeug", "gunicorn-2-workers", "uwsgi", "waitress")
+
+
+def each_server(*, but: tuple[str, ...] = (), smoke: bool = False) -> list[Any]:
+    """What ``parametrize`` takes."""
+    return [
+        pytest.param(name, marks=[pytest.mark.smoke] if smoke and name in SMOKE else [])
+        for name in SERVERS
+        if name not in but
+    ]
+
+
+@dataclass
+class Server:
+    """A server that runs while the context lasts; afterwards nothing of it is left.
+
+    ``folder`` holds all that it writes. A second server on the same folder is a restart.
+    """
+
+    config: Config
+    folder: Path
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    module: str = "app"
+    process: subprocess.Popen[bytes] | None = None
+    port: int = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return HOST, self.port
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def events(self) -> EventLog:
+        return EventLog(self.folder / "events.jsonl")
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "server.log"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def client(self, timeout: float | None = None) -> Client:
+        return Client(self.address) if timeout is None else Client(self.address, timeout)
+
+    def open_gate(self, key: str) -> None:
+        """Let those go on that wait for *key*."""
+        gates = self.folder / "gates"
+        gates.mkdir(exist_ok=True)
+        (gates / key).touch()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def start(self) -> Self:
+        if not self.config.installed:
+            pytest.skip(f"{self.config.name}: {self.config.needs} is not installed")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        let_interrupts_through()
+        with socket.socket() as reservation:
+            # Bound and never listening: nobody else is given the port, and the server can have it.
+            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reservation.bind((HOST, 0))
+            self.port = reservation.getsockname()[1]
+            self._spawn()
+            wait_until(self._answers, lambda: f"{self.config.name} does not listen\n{self.log}")
+        return self
+
+    def stop(
+        self, number: signal.Signals = signal.SIGTERM, *, group: bool = False, timeout: float = 60.0
+    ) -> int:
+        """Send the signal, as a terminal does it (to the *group*) or not; wait for the end."""
+        self.signal(number, group=group)
+        return self.wait(timeout)
+
+    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
+        (os.killpg if group else os.kill)(self.pid, number)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        assert self.process is not None
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.config.name} still runs after {timeout:g} s") from None
+
+    def kill(self) -> None:
+        """End what is left of it, in every process."""
+        if self.process is None:
+            return
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(PATIENCE)
+
+    def _spawn(self) -> None:
+        with self.log_path.open("ab") as log:
+            command = self.config.command(self.module, self.port)
+            log.write(f"$ {' '.join(command)}\n".encode())
+            log.flush()
+            self.process = subprocess.Popen(
+                command,
+                cwd=HERE,
+                env=environment(self.folder, self.settings),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"{self.config.name} ended at its start\n{self.log}")
+        try:
+            socket.create_connection(self.address, timeout=1.0).close()
+        except OSError:
+            return False
+        return True
+
+
+def environment(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
+    """What the app under test is started with; *settings* are ``LATER_*`` keys."""
+    foreign = ("FLASK_", "WERKZEUG_", "GUNICORN_", "GRANIAN_", "UWSGI_", "LIVE_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    own = {
+        "LIVE_EVENTS": str(folder / "events.jsonl"),
+        "LIVE_GATES": str(folder / "gates"),
+        "LIVE_INSTANCE": str(folder / "instance"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    given = {
+        key if key.startswith("LIVE_") else f"FLASK_LATER_{key.upper()}": str(value)
+        for key, value in settings.items()
+    }
+    return kept | own | given
+
+
+def let_interrupts_through() -> None:
+    """A shell starts its background jobs with SIGINT ignored, and all their children inherit it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .servers import SERVERS, Server
+from .servers import OTHERS, SERVERS, Server
 
 Run = Callable[..., Server]
 
@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     with ExitStack() as stack:
 
         def start(name: str, module: str = "app", **settings: Any) -> Server:
-            server = Server(SERVERS[name], tmp_path, settings, module)
+            server = Server({**SERVERS, **OTHERS}[name], tmp_path, settings, module)
             return stack.enter_context(server)
 
         yield start
@@ -48,7 +48,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def _folders(item: pytest.Item) -> list[Path]:
-    arguments = getattr(item, "funcargs", {})
-    shared = arguments.get("live")
-    own = arguments.get("tmp_path")
-    return [shared.folder] * (shared is not None) + [own] * (own is not None)
+    """Where the servers of a test write."""
+    arguments = getattr(item, "funcargs", None) or {}
+    folders = [arguments["live"].folder] if "live" in arguments else []
+    return folders + ([arguments["tmp_path"]] if "tmp_path" in arguments else [])

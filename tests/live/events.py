@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ def record(name: str, **facts: Any) -> None:
         os.write(descriptor, json.dumps(event).encode() + b"\n")
     finally:
         os.close(descriptor)
+
+
+def new_key() -> str:
+    """A name by which a test knows its own events."""
+    return uuid.uuid4().hex
 
 
 def wait_until(

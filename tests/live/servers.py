@@ -6,12 +6,14 @@ The numbers behind the table are measured; see "Servers" in the docs.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -80,86 +82,110 @@ def uwsgi(socket_option: str, *options: str) -> Command:
     ]
 
 
-SERVERS: Mapping[str, Config] = {
-    config.name: config
-    for config in (
-        Config(
-            "werkzeug",
-            python("flask", "--app={module}", "run", "--host={host}", "--port={port}"),
-            keep_alive=False,
+def by_name(*configs: Config) -> Mapping[str, Config]:
+    return {config.name: config for config in configs}
+
+
+SERVERS = by_name(
+    Config(
+        "werkzeug",
+        python("flask", "--app={module}", "run", "--host={host}", "--port={port}"),
+        keep_alive=False,
+    ),
+    Config(
+        "werkzeug-reloader",
+        python("flask", "--app={module}", "run", "--debug", "--host={host}", "--port={port}"),
+        keep_alive=False,
+        has_parent=True,
+    ),
+    Config("gunicorn-sync", gunicorn(), needs="gunicorn", keep_alive=False, has_parent=True),
+    Config("gunicorn-gthread", gunicorn("--threads=4"), needs="gunicorn", has_parent=True),
+    Config(
+        "gunicorn-2-workers",
+        gunicorn("--threads=4", "--workers=2", "--config=gunicorn_start.py"),
+        needs="gunicorn",
+        processes=2,
+        has_parent=True,
+        starts_idle=True,
+    ),
+    Config(
+        "gunicorn-preload",
+        gunicorn("--threads=4", "--preload"),
+        needs="gunicorn",
+        has_parent=True,
+    ),
+    Config(
+        "gunicorn-recycle",
+        gunicorn("--threads=4", "--max-requests=5"),
+        needs="gunicorn",
+        has_parent=True,
+        recycles_after=5,
+    ),
+    Config(
+        "gunicorn-gevent",
+        gunicorn("--worker-class=gevent"),
+        needs="gevent",
+        has_parent=True,
+    ),
+    Config(
+        "uwsgi",
+        uwsgi("--http-socket", "--threads=4", "--module=uwsgi_start"),
+        needs="pyuwsgi",
+        keep_alive=False,
+        has_parent=True,
+        starts_idle=True,
+    ),
+    Config(
+        "uwsgi-lazy",
+        uwsgi("--http11-socket", "--threads=4", "--lazy-apps", "--module={module}:create_app()"),
+        needs="pyuwsgi",
+        has_parent=True,
+    ),
+    Config(
+        "waitress",
+        python("waitress", "--listen={host}:{port}", "--call", "{module}:create_app"),
+        needs="waitress",
+    ),
+    Config(
+        "granian",
+        python(
+            *("granian", "--interface=wsgi", "--host={host}", "--port={port}"),
+            *("--blocking-threads=4", "--factory", "{module}:create_app"),
         ),
-        Config(
-            "werkzeug-reloader",
-            python("flask", "--app={module}", "run", "--debug", "--host={host}", "--port={port}"),
-            keep_alive=False,
-            has_parent=True,
-        ),
-        Config("gunicorn-sync", gunicorn(), needs="gunicorn", keep_alive=False, has_parent=True),
-        Config("gunicorn-gthread", gunicorn("--threads=4"), needs="gunicorn", has_parent=True),
-        Config(
-            "gunicorn-2-workers",
-            gunicorn("--threads=4", "--workers=2", "--config=gunicorn_start.py"),
-            needs="gunicorn",
-            processes=2,
-            has_parent=True,
-            starts_idle=True,
-        ),
-        Config(
-            "gunicorn-preload",
-            gunicorn("--threads=4", "--preload"),
-            needs="gunicorn",
-            has_parent=True,
-        ),
-        Config(
-            "gunicorn-recycle",
-            gunicorn("--threads=4", "--max-requests=5"),
-            needs="gunicorn",
-            has_parent=True,
-            recycles_after=5,
-        ),
-        Config(
-            "gunicorn-gevent",
-            gunicorn("--worker-class=gevent"),
-            needs="gevent",
-            has_parent=True,
-        ),
-        Config(
-            "uwsgi",
-            uwsgi("--http-socket", "--threads=4", "--module=uwsgi_start"),
-            needs="pyuwsgi",
-            keep_alive=False,
-            has_parent=True,
-            starts_idle=True,
-        ),
-        Config(
-            "uwsgi-lazy",
-            uwsgi(
-                "--http11-socket", "--threads=4", "--lazy-apps", "--module={module}:create_app()"
-            ),
-            needs="pyuwsgi",
-            has_parent=True,
-        ),
-        Config(
-            "waitress",
-            python("waitress", "--listen={host}:{port}", "--call", "{module}:create_app"),
-            needs="waitress",
-        ),
-        Config(
-            "granian",
-            python(
-                *("granian", "--interface=wsgi", "--host={host}", "--port={port}"),
-                *("--blocking-threads=4", "--factory", "{module}:create_app"),
-            ),
-            needs="granian",
-            has_parent=True,
-        ),
-        Config(
-            "cheroot",
-            lambda module, port: [PYTHON, "serve_cheroot.py", module, HOST, str(port)],
-            needs="cheroot",
-        ),
-    )
-}
+        needs="granian",
+        has_parent=True,
+    ),
+    Config(
+        "cheroot",
+        lambda module, port: [PYTHON, "serve_cheroot.py", module, HOST, str(port)],
+        needs="cheroot",
+    ),
+)
+
+#: Those on which something is different; they have tests of their own.
+OTHERS = by_name(
+    Config(
+        "werkzeug-app-run",
+        lambda module, port: [PYTHON, "serve_werkzeug.py", "debug", HOST, str(port)],
+        keep_alive=False,
+        has_parent=True,
+    ),
+    Config(
+        "werkzeug-processes",
+        lambda module, port: [PYTHON, "serve_werkzeug.py", "processes", HOST, str(port)],
+        keep_alive=False,
+    ),
+    Config(
+        "uwsgi-threadless",
+        uwsgi("--http-socket", "--module=uwsgi_threadless"),
+        needs="pyuwsgi",
+        keep_alive=False,
+        has_parent=True,
+    ),
+)
+
+#: Under the reloader.
+DEVELOPMENT = ("werkzeug-reloader", "werkzeug-app-run")
 
 #: The few that every supported Python and Flask runs.
 SMOKE = ("werkzeug", "gunicorn-2-workers", "uwsgi", "waitress")
@@ -211,6 +237,23 @@ class Server:
 
     def client(self, timeout: float | None = None) -> Client:
         return Client(self.address) if timeout is None else Client(self.address, timeout)
+
+    def ask(self, path: str) -> str:
+        """What a GET answers, on a connection of its own."""
+        with self.client() as client:
+            return client.get(path).text
+
+    def post(self, path: str) -> str:
+        """What a POST answers, on a connection of its own."""
+        with self.client() as client:
+            response = client.post(path)
+        assert response.status == 200, response
+        return response.text
+
+    def state_of(self, job: str) -> dict[str, object]:
+        """What the app says about a job."""
+        state: dict[str, object] = json.loads(self.ask(f"/jobs/{job}"))
+        return state
 
     def open_gate(self, key: str) -> None:
         """Let those go on that wait for *key*."""
@@ -264,10 +307,8 @@ class Server:
         """End what is left of it, in every process."""
         if self.process is None:
             return
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait(PATIENCE)
 
     def _spawn(self) -> None:
@@ -297,7 +338,10 @@ class Server:
 
 
 def environment(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the app under test is started with; *settings* are ``LATER_*`` keys."""
+    """What the app under test is started with.
+
+    *settings* in lower case are ``LATER_*`` keys; in upper case they are variables as they stand.
+    """
     foreign = ("FLASK_", "WERKZEUG_", "GUNICORN_", "GRANIAN_", "UWSGI_", "LIVE_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     own = {
@@ -307,7 +351,7 @@ def environment(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     given = {
-        key if key.startswith("LIVE_") else f"FLASK_LATER_{key.upper()}": str(value)
+        key if key.isupper() else f"FLASK_LATER_{key.upper()}": str(value)
         for key, value in settings.items()
     }
     return kept | own | given

@@ -25,7 +25,9 @@
     │   ├── PayloadTooLargeError
     │   ├── UnknownQueueError
     │   ├── QueueFullError
-    │   └── CallbackQueueFullError
+    │   ├── CallbackQueueFullError
+    │   ├── ServiceQueueFullError
+    │   └── ServiceStoppedError
     ├── JobError                      about one job
     │   ├── JobNotFoundError
     │   ├── JobNotFinishedError
@@ -46,6 +48,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from queue import Full
 
 
 def closest(name: str, known: Sequence[str]) -> str:
@@ -385,6 +388,37 @@ class CallbackQueueFullError(EnqueueError):
         return (
             f"{self.limit:,} callbacks already wait (LATER_MAX_CALLBACKS); {self.callback!r} was "
             f"not kept. Work that may pile up belongs in a task, which is stored."
+        )
+
+
+class ServiceQueueFullError(EnqueueError, Full):
+    """As many items wait for a ``QueueService`` as its ``maxsize`` allows."""
+
+    def __init__(self, service: str, maxsize: int) -> None:
+        super().__init__(service, maxsize)
+        self.service = service
+        self.maxsize = maxsize
+
+    def __str__(self) -> str:
+        return (
+            f"{self.maxsize:,} items already wait for the service {self.service!r} (maxsize); this "
+            f"one was not kept. Wait for room with put(item, timeout=...), raise maxsize, or "
+            f"enqueue a task, which is stored."
+        )
+
+
+class ServiceStoppedError(EnqueueError):
+    """The service is stopped, or stopping, so nothing would handle the item."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(service)
+        self.service = service
+
+    def __str__(self) -> str:
+        return (
+            f"The service {self.service!r} does not run in this process, so nothing would handle "
+            f"the item; it was not kept. Start it with later.services[{self.service!r}].start(), "
+            f"or enqueue a task, which is stored."
         )
 
 

@@ -53,7 +53,9 @@ class VirtualClock:
     def __init__(self, start: datetime | None = None) -> None:
         self._start = start or datetime.now(UTC)
         if self._start.tzinfo is None:
-            raise ValueError("A clock starts at an aware datetime, e.g. datetime(2026, 1, 1, tzinfo=UTC).")
+            raise ValueError(
+                "A clock starts at an aware datetime, e.g. datetime(2026, 1, 1, tzinfo=UTC)."
+            )
         self._elapsed = 0.0
         self._lock = threading.Lock()
         self._waiting: list[threading.Condition] = []

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from threading import Thread
 from typing import ClassVar, Protocol
 
 from flask_later.core.job import Hint
@@ -75,6 +76,12 @@ class Engine(ABC):
     @abstractmethod
     def serve(self, options: ServeOptions) -> None:
         """Begin to work in this process, on threads of the engine's own; returns at once."""
+
+    def replace(self, thread: Thread) -> None:
+        """Start another thread for *thread*, which is stuck, if it is one of the engine's own.
+
+        What serves on processes or threads of a library's has nothing to do here.
+        """
 
     @abstractmethod
     def close(self, timeout: float) -> None:

@@ -236,22 +236,26 @@ def _has_plain_keys(value: Mapping[Any, object]) -> bool:
 
 
 def _encode_pairs(value: dict[Any, object], depth: int) -> Json:
+    keys = _encode_keys(value, depth)
     pairs: list[Json] = []
-    step = ""
     try:
-        for key, item in value.items():
-            step = ".keys()[...]"
-            encoded_key = _encode(key, depth + 1)
-            step = _step(key)
-            pairs.append([encoded_key, _encode(item, depth + 1)])
+        for key, item in zip(keys, value.values(), strict=True):
+            pairs.append([key, _encode(item, depth + 1)])  # noqa: PERF401
     except _Refusal as refusal:
-        raise refusal.inside(value, step) from None
+        raise refusal.inside(value, _step([*value][len(pairs)])) from None
     return {"$dict": pairs}
+
+
+def _encode_keys(value: dict[Any, object], depth: int) -> list[Json]:
+    try:
+        return [_encode(key, depth + 1) for key in value]
+    except _Refusal as refusal:
+        raise refusal.inside(value, ".keys()[...]") from None
 
 
 def _step(key: object) -> str:
     # A key is shown so that the place can be found. One that is no short name may be a secret.
-    if type(key) is int or (type(key) is str and len(key) <= 40):
+    if (type(key) is int and -_LARGE < key < _LARGE) or (type(key) is str and len(key) <= 40):
         return f"[{key!r}]"
     return f"[<{type(key).__name__}>]"
 
@@ -399,10 +403,24 @@ def _read(text: str, depth: int) -> object:
         raise MalformedPayloadError("it is nested too deeply") from None
     except ValueError as error:
         raise MalformedPayloadError(f"it is not JSON ({error})") from None
-    # Text without a tag is what it says, unless it might be too deep.
-    if '"$' in text or text.count("[") + text.count("{") > MAX_DEPTH:
+    if '"$' in text:
         return _decode(value, depth)
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_nesting(value, depth)
     return value
+
+
+def _check_nesting(value: Json, depth: int) -> None:
+    level = [value]
+    while level := [inner for outer in level for inner in _containers(outer)]:
+        depth += 1
+        if depth >= MAX_DEPTH:
+            raise MalformedPayloadError(f"it is more than {MAX_DEPTH} levels deep")
+
+
+def _containers(outer: Json) -> list[Json]:
+    inner = outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ()
+    return [value for value in inner if isinstance(value, (dict, list))]
 
 
 def _refuse_constant(name: str) -> object:

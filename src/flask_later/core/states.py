@@ -79,6 +79,9 @@ def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
             )
         case Released():
             return released(record, now)
+        case Parked() if record.stop is StopReason.CANCELLED:
+            # Parked, it would wait to be run, and nobody wants that any more.
+            return _finished(record, JobState.CANCELLED, now)
         case Parked(_, error, signature):
             return record._replace(
                 state=JobState.PARKED,
@@ -139,9 +142,7 @@ def resumed(record: JobRecord, now: datetime) -> JobRecord:
 def _waiting(record: JobRecord, run_at: datetime, now: datetime) -> JobRecord:
     if record.stop is StopReason.CANCELLED and record.state is JobState.RUNNING:
         return _finished(record, JobState.CANCELLED, now)
-    return record._replace(
-        state=waiting_state(run_at, now), run_at=run_at, worker=None, stop=None
-    )
+    return record._replace(state=waiting_state(run_at, now), run_at=run_at, worker=None, stop=None)
 
 
 def _finished(record: JobRecord, state: JobState, now: datetime) -> JobRecord:

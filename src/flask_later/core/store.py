@@ -338,10 +338,14 @@ class Store(ABC):
         """Sleep until one of *topics* may have something, at most *timeout* seconds.
 
         A queue has something while one of its jobs could be claimed, and a job id once that job
-        is finished or gone: then it returns at once. May return for no reason.
-        No topics: any queue.
+        is finished or gone: then it returns at once. Of those who wait for a queue, :meth:`wake`
+        wakes them; for a job, settling does. May return for no reason. No topics: any queue.
         """
 
     @abstractmethod
     def wake(self, topics: Collection[str]) -> None:
-        """Make those who wait for *topics* look again. A hint: it may be lost."""
+        """Make those who wait for *topics* look again, one of them for each queue.
+
+        Who writes calls it after the commit. A hint: it may be lost. No topics: all who wait in
+        this process.
+        """

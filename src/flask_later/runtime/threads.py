@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 _logger = logging.getLogger(__name__)
 
 
-def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
-    """Start a daemon thread. What escapes from *target* is logged, never printed.
+def make_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    """Return a daemon thread, not yet started. What escapes from *target* is logged.
 
     ``daemon`` is said explicitly because it is inherited otherwise, and the threads of several
     servers differ in it. A thread that overruns the end of the process must not hold it.
@@ -28,7 +28,12 @@ def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
         except BaseException:
             _logger.exception("thread %r ended with an exception", name)
 
-    thread = threading.Thread(name=name, target=run, daemon=True)
+    return threading.Thread(name=name, target=run, daemon=True)
+
+
+def start_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+    """Start a thread as :func:`make_thread` makes it, and return it."""
+    thread = make_thread(name, target)
     thread.start()
     return thread
 
@@ -48,8 +53,8 @@ def join_all(threads: Iterable[threading.Thread], deadline: float) -> list[threa
 class ThreadGroup:
     """Some threads that run the same function until it returns.
 
-    A thread that is stuck can be replaced, as often as there are threads; then the group has
-    lost them for good and says so.
+    A thread that is stuck can be replaced, but no more of them may be stuck at a time than the
+    group has threads: then it goes on with fewer, and says so.
     """
 
     def __init__(self, name: str, size: int, target: Callable[[], None]) -> None:
@@ -58,31 +63,43 @@ class ThreadGroup:
         self._target = target
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._replaced = 0
+        self._given_up: list[threading.Thread] = []
+        self._started = 0
 
     def start(self) -> None:
         with self._lock:
-            for number in range(self._size):
-                self._threads.append(start_thread(f"{self._name}-{number}", self._target))
+            for _ in range(self._size):
+                self._start_one()
 
     def replace(self, thread: threading.Thread) -> bool:
-        """Give up *thread*, which ends when its function returns, and start another for it."""
+        """Give up *thread*, which ends when its function returns, and start another for it.
+
+        Returns whether another was started.
+        """
         with self._lock:
             if thread not in self._threads:
                 return False
             self._threads.remove(thread)
-            if self._replaced >= self._size:
+            stuck = [given_up for given_up in self._given_up if given_up.is_alive()]
+            self._given_up = [*stuck, thread]
+            if len(stuck) >= self._size:
                 _logger.critical(
-                    "%s: %d stuck threads were replaced already, %s is not; restart this process",
+                    "%s: %d stuck threads were replaced and still run; %s is not replaced. "
+                    "Restart this process, and give the tasks that hang a cancellation point",
                     self._name,
-                    self._replaced,
+                    len(stuck),
                     thread.name,
                 )
                 return False
-            self._replaced += 1
-            name = f"{self._name}-{self._size + self._replaced - 1}"
-            self._threads.append(start_thread(name, self._target))
+            self._start_one()
             return True
+
+    def _start_one(self) -> None:
+        thread = make_thread(f"{self._name}-{self._started}", self._target)
+        self._started += 1
+        # Known before it runs, since it may ask whether it belongs to the group.
+        self._threads.append(thread)
+        thread.start()
 
     def join(self, deadline: float) -> list[threading.Thread]:
         """Wait until ``time.monotonic()`` is *deadline*; return the threads that still run."""

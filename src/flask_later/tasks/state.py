@@ -67,6 +67,12 @@ class AppState:
         return self.parts.engine
 
 
+def get_app() -> Flask:
+    """Return the current app itself, where the proxy would not do."""
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
 def get_state(asked: str, example: str) -> AppState:
     """Return the state of the current app. *asked* and *example* go into the error's text.
 

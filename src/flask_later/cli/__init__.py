@@ -1,0 +1,1 @@
+"""``flask later ...``: one file for each group of commands."""

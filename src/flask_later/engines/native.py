@@ -1,0 +1,62 @@
+"""Our own threads, woken by the store: no broker, nothing to install."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from flask_later.core.engine import Engine, Ran, Run, ServeOptions
+from flask_later.core.job import Hint
+from flask_later.core.store import Store
+from flask_later.runtime.threads import ThreadGroup
+
+#: Seconds after which an idle thread looks again. The store wakes it before that; this bounds
+#: what a lost wake-up costs.
+_LOOK_AGAIN = 5.0
+
+
+class NativeEngine(Engine):
+    """Threads in this process that ask the store for work."""
+
+    requires_reach = "process"
+
+    def __init__(self) -> None:
+        self._closing = threading.Event()
+        self._group: ThreadGroup | None = None
+
+    def bind(self, run: Run, store: Store) -> None:
+        self._run = run
+        self._store = store
+
+    def deliver(self, hints: Sequence[Hint]) -> None:
+        if hints:
+            self._store.wake([hint.queue for hint in hints])
+
+    def serve(self, options: ServeOptions) -> None:
+        self._closing = threading.Event()
+        self._queues = options.queues or ()
+        self._group = ThreadGroup("later-worker", options.threads, self._work)
+        self._group.start()
+
+    def replace(self, thread: threading.Thread) -> None:
+        if self._group is not None:
+            self._group.replace(thread)
+
+    def close(self, timeout: float) -> None:
+        self._closing.set()
+        if self._group is not None:
+            self._store.wake(())
+            self._group.join(time.monotonic() + timeout)
+
+    def _work(self) -> None:
+        while self._goes_on():
+            if self._run(None, self._goes_on) is not Ran.RAN and self._goes_on():
+                self._store.wait(self._queues, _LOOK_AGAIN)
+
+    def _goes_on(self) -> bool:
+        # A thread that was replaced while it was stuck takes no more.
+        group = self._group
+        return (
+            group is not None and not self._closing.is_set() and threading.current_thread() in group
+        )

@@ -1,0 +1,357 @@
+"""``Later``: the one place that puts the parts together."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, overload
+
+from flask import Blueprint, Flask, has_app_context
+
+from flask_later.cli.group import later_group
+from flask_later.config import Settings, queue_name
+from flask_later.core.clock import Clock, SystemClock, VirtualClock
+from flask_later.core.engine import Engine, Run
+from flask_later.core.job import JobState, Resume
+from flask_later.core.store import Limits, Pause, Store
+from flask_later.errors import (
+    AlreadyInitializedError,
+    InvalidSettingError,
+    NotInitializedError,
+    UnsupportedError,
+    closest,
+)
+from flask_later.runtime import termination
+from flask_later.runtime.callbacks import Callbacks
+from flask_later.runtime.lifecycle import Lifecycle, Process
+from flask_later.runtime.log_records import install_record_factory
+from flask_later.runtime.maintenance import Maintenance
+from flask_later.runtime.service_definitions import ServiceDefinitions
+from flask_later.runtime.services import Services
+from flask_later.runtime.worker import Worker
+from flask_later.tasks import enqueue
+from flask_later.tasks.group import TaskCollection, TaskGroup
+from flask_later.tasks.job import Job, read
+from flask_later.tasks.registry import Registry
+from flask_later.tasks.snapshot import Carrier
+from flask_later.tasks.state import KEY, AppState, Parts, get_app, get_state
+from flask_later.tasks.task import Call, TaskOptions
+from flask_later.web.after_response import (
+    AfterResponse,
+    CallbackHandle,
+    after_this_response,
+)
+from flask_later.web.exchange import StandingCallbacks
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LIFECYCLE_KEY = "later.lifecycle"
+
+_logger = logging.getLogger(__name__)
+
+_REACHES = ("process", "machine", "network")
+
+
+class Later(TaskCollection):
+    """Background work for Flask apps.
+
+    Make one at module level, hang tasks, callbacks and services on it, and call :meth:`init_app`
+    for each app. Given an *app*, it does that at once.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        super().__init__(None, TaskOptions())
+        caller = sys._getframe(1)
+        self._place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        self._registry = Registry()
+        self._attach(self._registry)
+        self._services = ServiceDefinitions()
+        self._standing = StandingCallbacks()
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Set up *app*. Nothing starts, and ``LATER_*`` may still change until the first use.
+
+        :raises AlreadyInitializedError: if the app has a ``Later``.
+        :raises UnknownSettingError: for a ``LATER_*`` key that does not exist.
+        :raises InvalidSettingError: for a value that it cannot have.
+        """
+        if KEY in app.extensions:
+            raise AlreadyInitializedError(app.name)
+        Settings.from_config(app.config)
+        lifecycle = Lifecycle(lambda: state, lambda: make_process(state, self._services))
+        assembly = _Assembly(app, self._registry, lifecycle.run)
+        state = AppState(app, self._place, self._registry, assembly, lifecycle.ensure_started)
+        app.extensions[KEY] = state
+        app.extensions[LIFECYCLE_KEY] = lifecycle
+        app.wsgi_app = AfterResponse(  # type: ignore[method-assign]
+            app, lifecycle.callbacks, self._standing
+        )
+        app.cli.add_command(later_group)
+        app.shell_context_processor(lambda: {"later": self})
+        install_record_factory()
+        termination.install()
+
+    # Tasks and jobs
+
+    def register(self, group: TaskGroup) -> TaskGroup:
+        """Take up the tasks of *group*, those that it gets later as well.
+
+        :raises NameTakenError: if one of them has the name of another task.
+        """
+        group.attach(self._registry)
+        return group
+
+    def enqueue_many(self, calls: Iterable[Call[T]]) -> list[Job[T]]:
+        """Store a job for each of *calls* in one commit: all of them, or none.
+
+        :raises: as :meth:`flask_later.Task.enqueue`.
+        """
+        return enqueue.many(list(calls))
+
+    def job(self, job_id: str) -> Job[object]:
+        """Return the job with this id.
+
+        :raises JobNotFoundError: if there is none. It never stands for "not yet".
+        """
+        state = self._state("later.job()")
+        return Job(read(state, job_id), state)
+
+    def pause(self, queue: str) -> None:
+        """Hand out no more jobs of *queue*, in all processes; enqueueing goes on."""
+        self._state("later.pause()").store.queue(queue_name(queue), Pause())
+
+    def resume(self, queue: str) -> None:
+        """Hand out the jobs of *queue* again."""
+        state = self._state("later.resume()")
+        state.store.queue(queue_name(queue), Resume())
+        state.store.wake([queue])
+
+    def carry(
+        self, name: str, *, capture: Callable[[], Any], restore: Callable[[Any], None]
+    ) -> None:
+        """Have something of the app's own cross over from an enqueue to its job.
+
+        *capture* is called at each enqueue, in or outside of a request, and returns what the JSON
+        round trip takes, or None for nothing. *restore* gets it in the job's app context, before
+        the task. What *capture* raises, the enqueue raises; what *restore* raises fails the
+        attempt.
+        """
+        self._registry.carriers.add(Carrier(name, capture, restore))
+
+    # After the response
+
+    def after_this_response(
+        self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+    ) -> CallbackHandle:
+        """Call *function* once the server has the whole response of this request.
+
+        It is skipped if the response failed (a status of 500 or more, an exception, a client that
+        left), unless ``.always()`` says otherwise. It runs on a thread of ours in an app context
+        of its own, at most once, and is lost if the process dies before.
+
+        :raises OutsideRequestError: where no response is to come.
+        :raises CallbackQueueFullError: if ``LATER_MAX_CALLBACKS`` wait already.
+        """
+        app = get_app() if has_app_context() else None
+        return after_this_response(app, function, *args, **kwargs)
+
+    @overload
+    def after_response(self, function: Callable[P, T], /) -> Callable[P, T]: ...
+    @overload
+    def after_response(
+        self, *, blueprint: Blueprint | str | None = None, always: bool = False
+    ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
+    def after_response(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        blueprint: Blueprint | str | None = None,
+        always: bool = False,
+    ) -> Any:
+        """Call a function after every response of the app, or of one *blueprint*.
+
+        It takes nothing, or one argument: an :class:`~flask_later.Exchange`, the frozen summary
+        of the request and its response. Otherwise it is as :meth:`after_this_response`, except
+        that one without a place is dropped, counted and logged, since nobody could catch it.
+
+        :raises InvalidTaskError: if it takes more.
+        """
+
+        def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._standing.add(function, blueprint=blueprint, always=always)
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    # Services
+
+    @overload
+    def service(self, target: T, /) -> T: ...
+    @overload
+    def service(
+        self, *, name: str | None = None, every: float | timedelta = 0.0
+    ) -> Callable[[T], T]: ...
+    def service(
+        self,
+        target: Any = None,
+        /,
+        *,
+        name: str | None = None,
+        every: float | timedelta = 0.0,
+    ) -> Any:
+        """Run a :class:`Service` class, or a function in a loop, in every process that serves.
+
+        :param name: if left out, the name of the class or function.
+        :param every: seconds between two calls of ``handle``.
+        :raises NameTakenError: if another service has the name.
+        :raises InvalidTaskError: for what cannot be a service.
+        """
+
+        def decorate(target: Any) -> Any:
+            return self._services.register(target, name=name, every=every)
+
+        return decorate if target is None else decorate(target)
+
+    @property
+    def services(self) -> Services:
+        """The services of the current app in this process.
+
+        :raises OutsideAppContextError: where no app is active.
+        """
+        return self._lifecycle("later.services").serve().services
+
+    # The process
+
+    def start(self, app: Flask) -> None:
+        """Begin to work now, without waiting for a request: this process serves *app*.
+
+        For scripts, and for a server's own hook (``post_worker_init``, ``postfork``).
+
+        :raises NotInitializedError: if the app has no ``Later``.
+        """
+        with app.app_context():
+            self._lifecycle("later.start()").serve()
+
+    def stop(self, app: Flask, timeout: float | None = None) -> None:
+        """Stop what :meth:`start`, or a request, began; a process does it by itself at its end.
+
+        :param timeout: seconds to wait for what runs; ``LATER_SHUTDOWN_TIMEOUT`` if left out.
+        :raises NotInitializedError: if the app has no ``Later``.
+        """
+        with app.app_context():
+            state = self._state("later.stop()")
+            seconds = state.settings.shutdown_timeout if timeout is None else timeout
+            self._lifecycle("later.stop()").stop(seconds)
+
+    # The current app
+
+    def _state(self, asked: str) -> AppState:
+        state = get_state(f"{asked} was called", "...")
+        if state.registry is not self._registry:
+            raise NotInitializedError(state.app.name, state.owner, asked)
+        return state
+
+    def _lifecycle(self, asked: str) -> Lifecycle:
+        lifecycle: Lifecycle = self._state(asked).app.extensions[LIFECYCLE_KEY]
+        return lifecycle
+
+
+def make_process(state: AppState, services: ServiceDefinitions) -> Process:
+    """Make what runs for an app in one process; nothing of it has started."""
+    worker = Worker(state)
+    settings = state.settings
+    return Process(
+        worker,
+        Callbacks(
+            state.app,
+            state.clock,
+            threads=settings.callback_threads,
+            limit=settings.max_callbacks,
+            manual=state.parts.manual,
+        ),
+        Services(state.app, services, state.clock),
+        Maintenance(state, worker),
+    )
+
+
+class _Assembly:
+    """Makes an app's parts from its settings, once, when somebody first needs them."""
+
+    def __init__(self, app: Flask, registry: Registry, run: Run) -> None:
+        self._app = app
+        self._registry = registry
+        self._run = run
+        self._lock = threading.Lock()
+        self._parts: Parts | None = None
+
+    def __call__(self) -> Parts:
+        with self._lock:
+            if self._parts is None:
+                self._parts = self._assemble()
+            return self._parts
+
+    def _assemble(self) -> Parts:
+        app = self._app
+        settings = Settings.from_config(app.config)
+        manual = app.testing if settings.manual is None else settings.manual
+        clock: Clock = VirtualClock() if manual else SystemClock()
+        store = _make_store(app, settings, clock)
+        engine = _make_engine(settings, store)
+        for task in self._registry.tasks():
+            enqueue.require_durable(task, store)
+        store.open()
+        engine.bind(self._run, store)
+        return Parts(settings, clock, store, engine, manual)
+
+
+def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
+    address = settings.store or ("memory://" if app.testing else "sqlite:///later.sqlite3")
+    kind, _, path = address.partition("://")
+    keep = {
+        JobState.SUCCEEDED: timedelta(seconds=settings.keep_succeeded),
+        JobState.FAILED: timedelta(seconds=settings.keep_failed),
+        JobState.CANCELLED: timedelta(seconds=settings.keep_failed),
+    }
+    limits = Limits(settings.max_pending, keep, settings.max_finished)
+    match kind:
+        case "memory":
+            store: Store = _load("stores.memory", "MemoryStore")(clock, limits)
+        case "sqlite":
+            file = Path(app.instance_path) / path.removeprefix("/")
+            store = _load("stores.sqlite.store", "SQLiteStore")(file, clock, limits)
+        case _:
+            known = ["memory", "sqlite"]
+            raise InvalidSettingError(
+                "LATER_STORE",
+                f"of the kind {kind!r}",
+                f"memory:// or sqlite:///path.{closest(kind, known)}",
+            )
+    return store
+
+
+def _make_engine(settings: Settings, store: Store) -> Engine:
+    if settings.engine != "native":
+        expected = f"'native', the only engine so far.{closest(settings.engine, ['native'])}"
+        raise InvalidSettingError("LATER_ENGINE", repr(settings.engine), expected)
+    engine: Engine = _load("engines.native", "NativeEngine")()
+    if _REACHES.index(store.reach) < _REACHES.index(engine.requires_reach):
+        raise UnsupportedError(
+            f"LATER_ENGINE = {settings.engine!r}",
+            f"its workers cannot see a store of the reach {store.reach!r}",
+            "Set LATER_STORE to a store they can see.",
+        )
+    return engine
+
+
+def _load(module: str, name: str) -> Any:
+    """Import a concrete store or engine: only the one that is configured."""
+    return getattr(import_module(f"flask_later.{module}"), name)

@@ -1,0 +1,1 @@
+"""Other people's libraries. Each module registers itself in hooks; nothing imports it."""

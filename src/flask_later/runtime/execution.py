@@ -1,0 +1,172 @@
+"""One attempt of a job: from stored arguments to an outcome."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from flask_later.core import payload
+from flask_later.core.job import ErrorRecord, JobRecord, StopReason
+from flask_later.core.retry import Failure, Retry, TryAgain
+from flask_later.core.store import (
+    Again,
+    Cancelled,
+    Claim,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Succeeded,
+)
+from flask_later.errors import (
+    MalformedPayloadError,
+    NotSerializableError,
+    PayloadTooLargeError,
+    closest,
+)
+from flask_later.runtime.context import JobContext, explain_request_use
+from flask_later.tasks.current import Attempt, JobStopped, current_attempt
+from flask_later.tasks.state import AppState
+from flask_later.tasks.task import Task
+
+#: Characters kept of an error's message, and of its traceback (the end of it).
+_MAX_MESSAGE, _MAX_TRACEBACK = 2_000, 16_000
+
+#: Runs a coroutine to its end on the caller's thread.
+RunCoroutine = Callable[[Coroutine[Any, Any, Any], Attempt], Any]
+
+
+class Ended(NamedTuple):
+    """How an attempt ended: what the store is told, and what was raised."""
+
+    outcome: Outcome
+    exception: BaseException | None = None
+
+
+class Call(NamedTuple):
+    """What a stored job calls."""
+
+    task: Task[..., Any]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
+def find_call(state: AppState, record: JobRecord) -> Call | Ended:
+    """Find the function of a job and bind its arguments, or say why that cannot be."""
+    claim = Claim(record.id, record.fence)
+    task = state.registry.get(record.task)
+    if task is None:
+        return Ended(Parked(claim, _unknown_task(state, record)))
+    try:
+        args, kwargs = payload.load_call(record.payload)
+    except MalformedPayloadError as error:
+        return Ended(Failed(claim, describe(error)), error)
+    definition = task.definition
+    if not definition.fits(args, kwargs):
+        reason = definition.misfit(args, kwargs)
+        message = f"{record.task}{definition.signature}: {reason}"
+        error = ErrorRecord("ArgumentsError", message[:_MAX_MESSAGE])
+        return Ended(Parked(claim, error, definition.digest))
+    return Call(task, args, kwargs)
+
+
+def run(
+    state: AppState, call: Call, attempt: Attempt, failures: int, run_coroutine: RunCoroutine
+) -> Ended:
+    """Call the function in a context of its own, and judge what came of it."""
+    definition = call.task.definition
+    token = current_attempt.set(attempt)
+    try:
+        with JobContext(state.app, state.registry, attempt.snapshot, state.settings.base_url):
+            result = definition.function(*call.args, **call.kwargs)
+            if definition.is_async:
+                result = run_coroutine(result, attempt)
+    except JobStopped as stopped:
+        return Ended(_stopped(attempt.claim, stopped.reason), stopped)
+    except BaseException as error:
+        explain_request_use(error, attempt.task)
+        return judge(attempt.claim, call.task.options.retry, failures, error, state.clock.now())
+    finally:
+        current_attempt.reset(token)
+    return _returned(state, attempt.claim, result)
+
+
+def judge(
+    claim: Claim,
+    retry: Retry,
+    failures: int,
+    error: BaseException,
+    now: datetime,
+    *,
+    taken: bool = False,
+) -> Ended:
+    """Decide what follows from *error*, which is failure number ``failures + 1``."""
+    if isinstance(error, TryAgain):
+        return Ended(Again(claim, now + timedelta(seconds=error.delay)), error)
+    if isinstance(error, Failure):
+        record = ErrorRecord("Failure", error.message[:_MAX_MESSAGE], public=True)
+        return Ended(Failed(claim, record), error)
+    delay = retry.delay_after(failures + 1, error, _rng)
+    if delay is None:
+        return Ended(Failed(claim, describe(error), taken), error)
+    return Ended(Again(claim, now + timedelta(seconds=delay), describe(error), taken), error)
+
+
+def describe(error: BaseException) -> ErrorRecord:
+    """Return *error* as text. The values of local variables are never part of it."""
+    return ErrorRecord(
+        type(error).__qualname__,
+        _storable(_message(error))[:_MAX_MESSAGE],
+        _storable(_traceback(error))[-_MAX_TRACEBACK:],
+    )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return f"<unprintable {type(error).__qualname__}>"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        # Our own frames come first and say nothing about the task.
+        frames = error.__traceback__ and error.__traceback__.tb_next
+        return "".join(traceback.format_exception(type(error), error, frames, limit=-50))
+    except Exception:
+        return ""
+
+
+def _storable(text: str) -> str:
+    """Return *text* without what no database takes: lone surrogates and NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _returned(state: AppState, claim: Claim, result: object) -> Ended:
+    try:
+        text = payload.dumps(result, where="the result", max_bytes=state.settings.max_result)
+    except (NotSerializableError, PayloadTooLargeError) as error:
+        # Not tried again: the function has done its work, and would do it twice.
+        return Ended(Failed(claim, describe(error)), error)
+    return Ended(Succeeded(claim, text))
+
+
+def _stopped(claim: Claim, reason: StopReason) -> Outcome:
+    return Cancelled(claim) if reason is StopReason.CANCELLED else Released(claim)
+
+
+def _unknown_task(state: AppState, record: JobRecord) -> ErrorRecord:
+    known = state.registry.names()
+    message = (
+        f"No task {record.task!r} is known here.{closest(record.task, known)} "
+        f"Known tasks: {len(known)} (flask later tasks). Is its module imported by create_app()? "
+        f"Was it renamed? Then add @later.task(aliases=[{record.task!r}]). "
+        f"The job is parked, and runs when a worker knows its task."
+    )
+    return ErrorRecord("UnknownTask", message[:_MAX_MESSAGE])
+
+
+_rng = random.Random()

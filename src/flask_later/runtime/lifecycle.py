@@ -1,0 +1,191 @@
+"""When a process begins to work, and how it ends.
+
+Nothing starts in ``init_app``: reloader parents, masters before a fork and commands import the
+app as well. A process *serves* once a request came in or ``later.start(app)`` was called; it is
+known by its pid, compared at each use, since uWSGI's forks run no hooks.
+"""
+
+from __future__ import annotations
+
+import atexit
+
+# Imported before ours is registered: exit callbacks run in reverse, and jobs may still use
+# executors while we drain.
+import concurrent.futures.thread  # noqa: F401
+import contextlib
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import NamedTuple
+
+from flask_later import signals
+from flask_later.core.engine import Ran, never
+from flask_later.core.job import Hint
+from flask_later.runtime.callbacks import Callbacks
+from flask_later.runtime.maintenance import Maintenance
+from flask_later.runtime.services import Services
+from flask_later.runtime.worker import Worker
+from flask_later.tasks.state import AppState
+
+_logger = logging.getLogger(__name__)
+
+
+class Process(NamedTuple):
+    """What runs for one app in one process."""
+
+    worker: Worker
+    callbacks: Callbacks
+    services: Services
+    maintenance: Maintenance
+
+
+class Lifecycle:
+    """Starts one app's :class:`Process` in each process that serves, and stops it."""
+
+    def __init__(self, get_state: Callable[[], AppState], make: Callable[[], Process]) -> None:
+        self._get_state = get_state
+        self._make = make
+        self._locks: dict[int, threading.Lock] = {}
+        self._pid = 0
+        self._process: Process | None = None
+        self._stopped = False
+
+    def serve(self) -> Process:
+        """Return what runs in this process, started if it was not: this process serves."""
+        process = self._process
+        if process is not None and self._pid == os.getpid():
+            return process
+        return self._start()
+
+    def ensure_started(self) -> bool:
+        """Whether jobs that are stored here are also run here."""
+        serves = self._process is not None and self._pid == os.getpid()
+        if not serves and self._get_state().parts.manual:
+            self._start()
+            return True
+        return serves and not self._stopped
+
+    def current(self) -> Process | None:
+        """Return what runs in this process, or None if it does not serve."""
+        return self._process if self._pid == os.getpid() else None
+
+    def run(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran:
+        """Run a job on this process' worker: what the engine is bound to."""
+        process = self.current()
+        return Ran.REFUSED if process is None else process.worker.run(hint, more)
+
+    def callbacks(self) -> Callbacks:
+        """Return the callbacks of this process, which serves: a request came in."""
+        return self.serve().callbacks
+
+    def _start(self) -> Process:
+        # A lock that was held during a fork stays locked in the child, so each process has its
+        # own; setdefault is atomic.
+        with self._locks.setdefault(os.getpid(), threading.Lock()):
+            if self._process is not None and self._pid == os.getpid():
+                return self._process
+            state = self._get_state()
+            state.store.open()
+            process = self._make()
+            self._stopped = False
+            # Known before its threads run, since they ask for it.
+            self._process = process
+            self._pid = os.getpid()
+            if not state.parts.manual:
+                _exits.add(self)
+                _begin(state, process)
+            return process
+
+    def stop(self, timeout: float) -> None:
+        """Take no more, tell what runs, wait *timeout* seconds, report what is left.
+
+        A second interrupt (Ctrl-C) ends the wait at once. Stopping twice does no harm.
+        """
+        process = self.current()
+        if process is None or self._stopped:
+            return
+        self._stopped = True
+        if not self._get_state().parts.manual:
+            _end(self._get_state(), process, timeout)
+        self._get_state().store.close()
+
+    def drain(self) -> None:
+        """Stop as the settings say; for the end of the process."""
+        if self.current() is not None:
+            self.stop(self._get_state().settings.shutdown_timeout)
+
+
+def _begin(state: AppState, process: Process) -> None:
+    process.callbacks.start()
+    process.services.start()
+    process.maintenance.start()
+    if state.settings.embedded:
+        process.worker.start()
+    signals.send(signals.worker_started, state.app, worker=process.worker.id)
+
+
+def _end(state: AppState, process: Process, timeout: float) -> None:
+    parts = (process.worker, process.services, process.callbacks)
+    deadline = time.monotonic() + timeout
+    for part in parts:
+        part.stop()
+    for part in parts:
+        try:
+            part.join(deadline)
+        except KeyboardInterrupt:
+            _logger.warning("interrupted again: leaving at once")
+            deadline = time.monotonic()
+            with contextlib.suppress(KeyboardInterrupt):
+                part.join(deadline)
+    # Last, since it beats for the attempts that were waited for.
+    process.maintenance.stop()
+    process.maintenance.join(deadline + 1.0)
+
+
+class _Exits:
+    """The lifecycles to drain when the interpreter ends.
+
+    ``threading._register_atexit`` runs wherever any exit hook runs, ``atexit`` does not: workers
+    that are ``multiprocessing`` children leave through ``os._exit``. It is the hook that
+    ``concurrent.futures`` uses for the same purpose; where it is missing, ``atexit`` has to do.
+    """
+
+    def __init__(self) -> None:
+        self._lifecycles: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
+        self._registered = False
+
+    def add(self, lifecycle: Lifecycle) -> None:
+        self._lifecycles.add(lifecycle)
+        if self._registered:
+            return
+        self._registered = True
+        register: Callable[[Callable[[], None]], None] | None
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            # It refuses once the interpreter has begun to end.
+            with contextlib.suppress(RuntimeError):
+                register(self.drain)
+        atexit.register(self.drain)
+
+    def drain(self) -> None:
+        """Drain them all. A child that inherited the hook has none of its own, and returns."""
+        for lifecycle in list(self._lifecycles):
+            try:
+                lifecycle.drain()
+            except BaseException:
+                _logger.exception("the end of the process could not be waited for")
+
+    def any_running(self) -> bool:
+        """Whether this process has something to drain."""
+        return any(lifecycle.current() is not None for lifecycle in list(self._lifecycles))
+
+
+_exits = _Exits()
+
+
+def has_work() -> bool:
+    """Whether a process that ends now would leave something behind."""
+    return _exits.any_running()

@@ -1,0 +1,305 @@
+"""The worker: this process, as the one that claims jobs and runs them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from flask_later import signals
+from flask_later.core.engine import Ran, ServeOptions, never
+from flask_later.core.job import Hint, JobRecord, StopReason
+from flask_later.core.states import settled
+from flask_later.core.store import (
+    DUE,
+    NOTHING,
+    Again,
+    Cancelled,
+    Claim,
+    Failed,
+    Handover,
+    Note,
+    Outcome,
+    Parked,
+    Released,
+    Succeeded,
+    Want,
+    WorkerRecord,
+)
+from flask_later.errors import StoreError
+from flask_later.runtime import execution
+from flask_later.runtime.coroutines import Loops
+from flask_later.runtime.execution import Call, Ended
+from flask_later.tasks import snapshot
+from flask_later.tasks.current import Attempt
+from flask_later.tasks.state import AppState
+
+_logger = logging.getLogger(__name__)
+
+#: Seconds between two notes of the same attempt, so that progress costs few commits.
+_NOTE_EVERY = 0.5
+#: Seconds between two tries while the store does not answer: the first and the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+
+_SIGNALS = {
+    Succeeded: signals.job_succeeded,
+    Failed: signals.job_failed,
+    Again: signals.job_retried,
+    Released: signals.job_released,
+    Cancelled: signals.job_cancelled,
+    Parked: signals.job_parked,
+}
+
+
+class _Running(NamedTuple):
+    """An attempt in hand, with what its timeout needs."""
+
+    attempt: Attempt
+    record: JobRecord
+    call: Call
+    thread: threading.Thread
+    started: float
+
+
+class Worker:
+    """Claims jobs of one app for one process, runs them, and settles them."""
+
+    def __init__(self, state: AppState) -> None:
+        self.id = os.urandom(16).hex()
+        self._state = state
+        self._store = state.store
+        self._clock = state.clock
+        self._queues = state.settings.queues
+        self._loops = Loops()
+        self._lock = threading.Lock()
+        self._registered = False
+        self._stopping = threading.Event()
+        self._running: dict[Claim, _Running] = {}
+        self._last_note = 0.0
+
+    # A part of the process
+
+    def start(self) -> None:
+        self._state.engine.serve(ServeOptions(self._state.settings.threads, self._queues))
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for running in [*self._running.values()]:
+            running.attempt.ask_to_stop(StopReason.SHUTDOWN)
+        self._store.wake(())
+
+    def join(self, deadline: float) -> None:
+        """Wait for the attempts in hand, then give back those that are left."""
+        self._state.engine.close(max(0.0, deadline - time.monotonic()))
+        left = [running for running in [*self._running.values()] if running.attempt.disown()]
+        released = self._release(left)
+        lost = 0 if self._store.durable else self._count_lost()
+        signals.send(
+            signals.worker_stopped, self._state.app, worker=self.id, released=released, lost=lost
+        )
+
+    def _release(self, left: Sequence[_Running]) -> int:
+        for running in left:
+            _logger.warning(
+                "job %s (%s) still runs at the end of LATER_SHUTDOWN_TIMEOUT; it is given back",
+                running.record.id,
+                running.record.task,
+            )
+        try:
+            self._store.exchange(
+                self.id, [Released(running.attempt.claim) for running in left], NOTHING
+            )
+            self._store.retire(self.id)
+        except StoreError:
+            _logger.exception("jobs could not be given back; they run again when they are missed")
+            return 0
+        return len(left)
+
+    def _count_lost(self) -> int:
+        pending = sum(
+            count
+            for queue in self._store.stats()
+            for state, count in queue.counts.items()
+            if state in ("queued", "scheduled", "running")
+        )
+        if pending:
+            _logger.warning(
+                "%d jobs are lost with the memory store of this process. "
+                "LATER_STORE = 'sqlite:///later.sqlite3' keeps them",
+                pending,
+            )
+        return pending
+
+    # What engines call
+
+    def run(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran:
+        """Claim a job and run it: see :class:`~flask_later.core.engine.Run`."""
+        if self._stopping.is_set() or not self._is_ours(hint):
+            return Ran.REFUSED
+        self._register()
+        claimed = self._exchange([], Want(1, self._queues, hint)).claimed
+        if not claimed:
+            return Ran.EMPTY
+        while claimed:
+            claimed = self._run(claimed[0], more)
+        return Ran.RAN
+
+    def _is_ours(self, hint: Hint | None) -> bool:
+        if hint is None or hint.store == self._store.identity:
+            return True
+        _logger.error(
+            "a hint of store %s was refused, this worker uses store %s: two stores share a broker, "
+            "or web and worker do not have the same LATER_STORE",
+            hint.store,
+            self._store.identity,
+        )
+        return False
+
+    def _register(self) -> None:
+        if self._registered:
+            return
+        with self._lock:
+            if not self._registered:
+                self._store.register(
+                    WorkerRecord(self.id, platform.node(), os.getpid(), self._clock.now())
+                )
+                self._registered = True
+
+    def _run(self, record: JobRecord, more: Callable[[], bool]) -> Sequence[JobRecord]:
+        """Run *record*; return what the exchange that settled it claimed next."""
+        call = execution.find_call(self._state, record)
+        if isinstance(call, Ended):
+            return self._settle(record, call, more)
+        attempt = self._attempt(record)
+        running = _Running(
+            attempt, record, call, threading.current_thread(), self._clock.monotonic()
+        )
+        self._running[attempt.claim] = running
+        try:
+            if self._stopping.is_set():
+                attempt.ask_to_stop(StopReason.SHUTDOWN)
+            if record.timeout is not None:
+                # Maintenance has to know of a deadline that comes before its next look.
+                self._store.wake((DUE,))
+            signals.send(signals.job_started, self._state.app, job=record)
+            ended = execution.run(self._state, call, attempt, record.failures, self._loops.run)
+            self._note_last(attempt)
+            # Whoever took the attempt away has settled it; this thread may have been replaced.
+            return self._settle(record, ended, more) if attempt.disown() else ()
+        finally:
+            self._running.pop(attempt.claim, None)
+
+    def _attempt(self, record: JobRecord) -> Attempt:
+        return Attempt(
+            record.id,
+            record.task,
+            record.queue,
+            record.fence,
+            record.attempts,
+            record.scheduled_at,
+            snapshot.load(record.context),
+            self._news,
+        )
+
+    def _settle(
+        self, record: JobRecord, ended: Ended, more: Callable[[], bool]
+    ) -> Sequence[JobRecord]:
+        want = Want(1, self._queues) if more() and not self._stopping.is_set() else NOTHING
+        handover = self._exchange([ended.outcome], want)
+        self._announce(record, ended, stale=bool(handover.stale))
+        return handover.claimed
+
+    def _exchange(self, outcomes: Sequence[Outcome], want: Want) -> Handover:
+        """Ask the store until it answers: an outcome must not be lost because it is busy."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._store.exchange(self.id, outcomes, want)
+            except StoreError:
+                if not outcomes:
+                    _logger.warning("the store does not answer; looking again", exc_info=True)
+                    return Handover()
+                _logger.warning("an outcome could not be stored, trying again", exc_info=True)
+            time.sleep(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _announce(self, record: JobRecord, ended: Ended, *, stale: bool) -> None:
+        """Say what happened. The record is made by the rule that the store has applied."""
+        app = self._state.app
+        if stale:
+            signals.send(signals.outcome_dropped, app, job=record, claim=ended.outcome.claim)
+            return
+        signal = _SIGNALS[type(ended.outcome)]
+        if signal.receivers:
+            after = settled(record, ended.outcome, self._clock.now())
+            facts: dict[str, object] = {"job": after, "exception": ended.exception}
+            if isinstance(ended.outcome, Parked):
+                facts["reason"] = ended.outcome.error.message
+            signals.send(signal, app, **facts)
+
+    # Notes: progress and log lines on their way out, requests to stop on their way in
+
+    def _news(self, attempt: Attempt) -> None:
+        if self._clock.monotonic() - self._last_note >= _NOTE_EVERY:
+            self.beat()
+
+    def _note_last(self, attempt: Attempt) -> None:
+        note = attempt.take_note()
+        if note is not None:
+            self._try_note([note])
+
+    def beat(self) -> None:
+        """Tell the store what is in hand, and the attempts in hand what the store says."""
+        if not self._registered:
+            return
+        self._last_note = self._clock.monotonic()
+        notes = [running.attempt.take_note() for running in [*self._running.values()]]
+        self._try_note([note for note in notes if note is not None])
+
+    def _try_note(self, notes: Sequence[Note]) -> None:
+        running = {each.attempt.claim: each.attempt for each in [*self._running.values()]}
+        try:
+            stops = self._store.note(self.id, running.keys(), notes)
+        except StoreError:
+            _logger.warning("the store does not answer; progress was not stored", exc_info=True)
+            return
+        for claim, reason in stops.items():
+            running[claim].ask_to_stop(reason)
+
+    # Timeouts
+
+    def watch(self) -> float | None:
+        """Take away the attempts whose time is up; return seconds to the next deadline."""
+        left: list[float] = []
+        for running in [*self._running.values()]:
+            timeout = running.record.timeout
+            if timeout is None:
+                continue
+            remaining = running.started + timeout - self._clock.monotonic()
+            if remaining > 0:
+                left.append(remaining)
+            elif running.attempt.disown():
+                self._time_out(running, timeout)
+        return min(left, default=None)
+
+    def _time_out(self, running: _Running, timeout: float) -> None:
+        record = running.record
+        error = TimeoutError(f"The attempt took longer than its timeout of {timeout:g} s.")
+        _logger.warning("job %s (%s): %s", record.id, record.task, error)
+        running.attempt.ask_to_stop(StopReason.TIMEOUT)
+        ended = execution.judge(
+            running.attempt.claim,
+            running.call.task.options.retry,
+            record.failures,
+            error,
+            self._clock.now(),
+            taken=True,
+        )
+        self._settle(record, ended, never)
+        self._running.pop(running.attempt.claim, None)
+        self._state.engine.replace(running.thread)

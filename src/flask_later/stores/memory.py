@@ -1,0 +1,437 @@
+"""The store in this process' memory: nothing to set up, nothing left after the process."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from heapq import heappop, heappush
+from itertools import islice
+from math import inf
+
+from flask_later.core.clock import Clock
+from flask_later.core.job import (
+    FINISHED,
+    PENDING,
+    Command,
+    Discard,
+    Hint,
+    JobRecord,
+    JobState,
+    LogLine,
+    Resume,
+    Retry,
+    StopReason,
+)
+from flask_later.core.states import claimed, commanded, is_settled, released, resumed, settled
+from flask_later.core.store import (
+    BEAT,
+    DUE,
+    MAX_PAGE,
+    Added,
+    Claim,
+    Handover,
+    JobFilter,
+    Limits,
+    Note,
+    Outcome,
+    Page,
+    Pause,
+    QueueCommand,
+    QueueStats,
+    Store,
+    Swept,
+    Want,
+    WorkerRecord,
+)
+from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
+from flask_later.stores.waiters import Waiters
+
+#: Finished records kept at most, whatever the limits say: memory is not a place for history.
+_MAX_FINISHED = 10_000
+
+
+class _Row:
+    """A job, the order in which it was stored, and its place in the heap where it waits."""
+
+    __slots__ = ("place", "record", "seq")
+
+    def __init__(self, record: JobRecord, seq: int) -> None:
+        self.record = record
+        self.seq = seq
+        self.place: _Place | None = None
+
+
+#: An entry of a heap. It is void once its row has another place: entries are never searched for.
+_Place = tuple[float, int, _Row]
+
+
+class MemoryStore(Store):
+    """Keeps jobs in dictionaries behind one lock.
+
+    What one process stores no other can see, and nothing survives it: for tests, for development,
+    and for work that may be lost.
+    """
+
+    durable = False
+    reach = "process"
+    rescue_after = inf
+
+    def __init__(self, clock: Clock, limits: Limits = Limits()) -> None:
+        self.identity = f"memory-{secrets.token_hex(8)}"
+        self._clock = clock
+        self._limits = replace(limits, max_finished=min(limits.max_finished, _MAX_FINISHED))
+        self._lock = threading.Lock()
+        self._waiters = Waiters(self._lock, clock)
+        self._seq = 0
+        self._pending = 0
+        self._rows: dict[str, _Row] = {}
+        self._unique: dict[str, str] = {}
+        self._ready: dict[str, list[_Place]] = {}
+        self._due: list[_Place] = []
+        self._held_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        self._parked: dict[str, None] = {}
+        self._finished: dict[JobState, dict[str, None]] = {state: {} for state in FINISHED}
+        self._paused: set[str] = set()
+        self._logs: dict[str, deque[LogLine]] = {}
+        self._last_due: dict[str, datetime] = {}
+
+    # The process
+
+    def open(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Keep the jobs: a store that is closed and opened again still has them."""
+        self.wake(())
+
+    def register(self, worker: WorkerRecord) -> None:
+        """Nothing to remember: the process that could ask is the worker."""
+
+    def retire(self, worker: str) -> Sequence[Hint]:
+        now = self._clock.now()
+        with self._lock:
+            rows = [self._rows[job_id] for job_id in self._held_by.pop(worker, {})]
+            for row in rows:
+                self._put(row, released(row.record, now))
+            return [self._hint(row) for row in rows if row.record.state is JobState.QUEUED]
+
+    # Adding
+
+    def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
+        with self._lock:
+            new = [record for record in records if self._existing(record) is None]
+            if self._pending + len(new) > self._limits.max_pending:
+                raise QueueFullError(self._pending, self._limits.max_pending)
+            return [self._add(record) for record in records]
+
+    def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
+        with self._lock:
+            last = self._last_due.get(schedule)
+            if last is not None and last >= due_at:
+                return False
+            if self._pending >= self._limits.max_pending:
+                raise QueueFullError(self._pending, self._limits.max_pending)
+            self._add(record)
+            self._last_due[schedule] = due_at
+            return True
+
+    def schedules(self) -> Mapping[str, datetime]:
+        with self._lock:
+            return dict(self._last_due)
+
+    def _existing(self, record: JobRecord) -> _Row | None:
+        row = self._rows.get(record.id)
+        if row is None and record.unique_key is not None:
+            holder = self._unique.get(record.unique_key)
+            return None if holder is None else self._rows[holder]
+        return row
+
+    def _add(self, record: JobRecord) -> Added:
+        existing = self._existing(record)
+        if existing is not None:
+            return Added(existing.record, False)
+        self._seq += 1
+        row = _Row(record, self._seq)
+        self._rows[record.id] = row
+        self._enter(row)
+        return Added(record, True)
+
+    # Running
+
+    def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
+        now = self._clock.now()
+        done: list[Claim] = []
+        stale: list[Claim] = []
+        with self._lock:
+            for outcome in outcomes:
+                (done if self._settle(outcome, now) else stale).append(outcome.claim)
+            taken = [self._claim(row, worker, now) for row in self._best(want)]
+        return Handover(taken, done, stale)
+
+    def _settle(self, outcome: Outcome, now: datetime) -> bool:
+        job_id, fence = outcome.claim
+        row = self._rows.get(job_id)
+        if row is None or row.record.fence != fence:
+            return False
+        if not is_settled(row.record, fence):
+            self._put(row, settled(row.record, outcome, now))
+        return True
+
+    def _claim(self, row: _Row, worker: str, now: datetime) -> JobRecord:
+        self._put(row, claimed(row.record, worker, now))
+        return row.record
+
+    def _best(self, want: Want) -> Iterator[_Row]:
+        for _ in range(want.limit):
+            heap = self._best_heap(want)
+            if heap is None:
+                return
+            yield heap[0][2]
+
+    def _best_heap(self, want: Want) -> list[_Place] | None:
+        if want.prefer is not None and (heap := self._runnable(want.prefer.queue)):
+            return heap
+        if want.queues is not None:
+            return next(filter(None, map(self._runnable, want.queues)), None)
+        if len(self._ready) == 1:
+            return self._runnable(next(iter(self._ready)))
+        heaps = filter(None, map(self._runnable, self._ready))
+        return min(heaps, key=lambda heap: heap[0], default=None)
+
+    def _runnable(self, queue: str) -> list[_Place] | None:
+        """Return the heap of *queue* with its best job on top, or None if none can be claimed."""
+        heap = self._ready.get(queue)
+        if not heap or queue in self._paused:
+            return None
+        while heap and heap[0][2].place is not heap[0]:
+            heappop(heap)
+        return heap or None
+
+    def note(
+        self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
+    ) -> Mapping[Claim, StopReason]:
+        now = self._clock.now()
+        with self._lock:
+            self._release_left_out(worker, {claim.job_id for claim in holding}, now)
+            for note in notes:
+                self._note(note, now)
+            stops = {claim: self._stop_reason(claim) for claim in holding}
+        return {claim: reason for claim, reason in stops.items() if reason is not None}
+
+    def _release_left_out(self, worker: str, holding: set[str], now: datetime) -> None:
+        for job_id in [*self._held_by.get(worker, ())]:
+            row = self._rows[job_id]
+            started = row.record.started_at or now
+            if job_id not in holding and (now - started).total_seconds() >= 2 * BEAT:
+                self._put(row, released(row.record, now))
+
+    def _note(self, note: Note, now: datetime) -> None:
+        if self._stop_reason(note.claim) is StopReason.LOST:
+            return
+        row = self._rows[note.claim.job_id]
+        if note.progress is not None:
+            row.record = row.record._replace(progress=note.progress)
+        if note.lines:
+            log = self._logs.setdefault(row.record.id, deque(maxlen=self._limits.max_log_lines))
+            for line in note.lines:
+                log.append(LogLine(log[-1].id + 1 if log else 1, now, line))
+
+    def _stop_reason(self, claim: Claim) -> StopReason | None:
+        row = self._rows.get(claim.job_id)
+        if row is None or row.record.fence != claim.fence:
+            return StopReason.LOST
+        return row.record.stop if row.record.state is JobState.RUNNING else StopReason.LOST
+
+    # Commands
+
+    def command(self, job_id: str, command: Command) -> JobRecord:
+        now = self._clock.now()
+        with self._lock:
+            row = self._rows.get(job_id)
+            if row is None:
+                raise JobNotFoundError(job_id)
+            record = commanded(row.record, command, now)
+            if isinstance(command, Discard):
+                self._drop(row)
+                return record
+            if isinstance(command, Retry) and record.unique_key is not None:
+                holder = self._unique.get(record.unique_key)
+                if holder is not None:
+                    raise UniqueKeyTakenError(job_id, record.unique_key, holder)
+            self._put(row, record)
+            return record
+
+    def queue(self, name: str, command: QueueCommand) -> None:
+        with self._lock:
+            match command:
+                case Pause():
+                    self._paused.add(name)
+                case Resume():
+                    self._paused.discard(name)
+
+    # Reading
+
+    def get(self, ids: Iterable[str]) -> Mapping[str, JobRecord]:
+        with self._lock:
+            rows = [(job_id, self._rows.get(job_id)) for job_id in islice(ids, MAX_PAGE)]
+        return {job_id: row.record for job_id, row in rows if row is not None}
+
+    def find(
+        self, wanted: JobFilter = JobFilter(), after: str | None = None, limit: int = 100
+    ) -> Page:
+        limit = max(1, min(limit, MAX_PAGE))
+        before = inf if after is None else int(after) if after.isdecimal() else 0
+        with self._lock:
+            # A copy, newest first: reading must not hold up those who work.
+            rows = list(reversed(self._rows.values()))
+        rows = [row for row in rows if row.seq < before and _matches(row.record, wanted)]
+        page = rows[:limit]
+        return Page([row.record for row in page], str(page[-1].seq) if rows[limit:] else None)
+
+    def log(self, job_id: str, after: int = 0, limit: int = 100) -> Sequence[LogLine]:
+        with self._lock:
+            lines = [line for line in self._logs.get(job_id, ()) if line.id > after]
+        return lines[: max(1, min(limit, MAX_PAGE))]
+
+    def stats(self) -> Sequence[QueueStats]:
+        with self._lock:
+            records = [row.record for row in self._rows.values()]
+            paused = set(self._paused)
+        counts: defaultdict[str, Counter[JobState]] = defaultdict(Counter)
+        oldest: dict[str, datetime] = {}
+        for record in records:
+            counts[record.queue][record.state] += 1
+            if record.state is JobState.QUEUED:
+                oldest[record.queue] = min(record.run_at, oldest.get(record.queue, record.run_at))
+        return [
+            QueueStats(name, name in paused, dict(counts[name]), oldest.get(name))
+            for name in sorted({*counts, *paused})
+        ]
+
+    # Time
+
+    def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
+        now = self._clock.now()
+        with self._lock:
+            moved = [*self._stage(now, budget), *self._unpark(now, budget, known)]
+            self._prune(now, budget)
+            next_due = self._due[0][2].record.run_at if self._due else None
+            return Swept([self._hint(row) for row in moved], next_due)
+
+    def _stage(self, now: datetime, budget: int) -> Iterator[_Row]:
+        while self._due and budget:
+            _, _, row = place = self._due[0]
+            if row.place is place:
+                if row.record.run_at > now:
+                    return
+                self._put(row, row.record._replace(state=JobState.QUEUED))
+                budget -= 1
+                yield row
+            if self._due and self._due[0] is place:
+                heappop(self._due)
+
+    def _unpark(self, now: datetime, budget: int, known: Mapping[str, str]) -> list[_Row]:
+        fitting = [
+            row
+            for row in (self._rows[job_id] for job_id in self._parked)
+            if known.get(row.record.task, row.record.parked_for) != row.record.parked_for
+        ]
+        for row in fitting[:budget]:
+            self._put(row, resumed(row.record, now))
+        return fitting[:budget]
+
+    def _prune(self, now: datetime, budget: int) -> None:
+        for state, ids in self._finished.items():
+            for row in [self._rows[job_id] for job_id in islice(ids, budget)]:
+                ended = row.record.finished_at or now
+                if now - ended < self._limits.keep[state]:
+                    break
+                self._drop(row)
+
+    # Waiting
+
+    def wait(self, topics: Collection[str], timeout: float) -> None:
+        with self._lock:
+            if not any(map(self._has_something, topics or [*self._ready])):
+                self._waiters.wait(topics, timeout)
+
+    def wake(self, topics: Collection[str]) -> None:
+        with self._lock:
+            self._waiters.wake(topics)
+
+    def _has_something(self, topic: str) -> bool:
+        if topic in self._ready:
+            return self._runnable(topic) is not None
+        row = self._rows.get(topic)
+        return row is not None and row.record.state in FINISHED
+
+    # Rows: everything below keeps the indexes true
+
+    def _put(self, row: _Row, record: JobRecord) -> None:
+        self._leave(row)
+        row.record = record
+        self._enter(row)
+
+    def _drop(self, row: _Row) -> None:
+        self._leave(row)
+        self._logs.pop(row.record.id, None)
+        del self._rows[row.record.id]
+
+    def _enter(self, row: _Row) -> None:
+        record = row.record
+        state = record.state
+        if state in PENDING:
+            self._pending += 1
+        if record.unique_key is not None and state not in FINISHED:
+            self._unique[record.unique_key] = record.id
+        if state is JobState.QUEUED:
+            row.place = (record.rank, row.seq, row)
+            heappush(self._ready.setdefault(record.queue, []), row.place)
+        elif state is JobState.RUNNING:
+            self._held_by[record.worker or ""][record.id] = None
+        elif state is JobState.SCHEDULED:
+            row.place = (record.run_at.timestamp(), row.seq, row)
+            heappush(self._due, row.place)
+            if self._due[0] is row.place:
+                self._waiters.wake_all(DUE)
+        elif state is JobState.PARKED:
+            self._parked[record.id] = None
+        elif state in FINISHED:
+            self._enter_finished(record)
+
+    def _enter_finished(self, record: JobRecord) -> None:
+        self._finished[record.state][record.id] = None
+        self._waiters.wake_all(record.id)
+        if sum(map(len, self._finished.values())) > self._limits.max_finished:
+            oldest = [self._rows[next(iter(ids))] for ids in self._finished.values() if ids]
+            self._drop(min(oldest, key=lambda row: row.record.finished_at or record.created_at))
+
+    def _leave(self, row: _Row) -> None:
+        record = row.record
+        state = record.state
+        row.place = None
+        if state in PENDING:
+            self._pending -= 1
+        if record.unique_key is not None and self._unique.get(record.unique_key) == record.id:
+            del self._unique[record.unique_key]
+        if state is JobState.RUNNING:
+            self._held_by[record.worker or ""].pop(record.id, None)
+        elif state is JobState.PARKED:
+            self._parked.pop(record.id, None)
+        elif state in FINISHED:
+            self._finished[state].pop(record.id, None)
+
+    def _hint(self, row: _Row) -> Hint:
+        return Hint(self.identity, row.record.queue, row.record.id, row.record.fence)
+
+
+def _matches(record: JobRecord, wanted: JobFilter) -> bool:
+    return (
+        (wanted.states is None or record.state in wanted.states)
+        and (wanted.task is None or record.task == wanted.task)
+        and (wanted.queue is None or record.queue == wanted.queue)
+    )

@@ -1,0 +1,132 @@
+"""How a call becomes a stored job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flask_later import signals
+from flask_later.core import payload
+from flask_later.core.job import JobRecord, JobState
+from flask_later.core.states import waiting_state
+from flask_later.core.store import DUE, Added, Store
+from flask_later.errors import (
+    JobNotFoundError,
+    NotInitializedError,
+    NotServingError,
+    UnknownQueueError,
+    UnsupportedError,
+)
+from flask_later.tasks.current import current_attempt
+from flask_later.tasks.job import Job, hint_to, read
+from flask_later.tasks.snapshot import capture
+from flask_later.tasks.state import AppState, get_state
+
+if TYPE_CHECKING:
+    from flask_later.tasks.task import Call, Task
+
+
+def one(task: Task[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]) -> Job[Any]:
+    """Store one job and hint at it. See :meth:`flask_later.Task.enqueue`."""
+    state = state_of(task)
+    return _store(state, [_record(state, task, args, kwargs)])[0]
+
+
+def many(calls: Sequence[Call[Any]]) -> list[Job[Any]]:
+    """Store the jobs of *calls* in one commit: all of them, or none."""
+    if not calls:
+        return []
+    states = [state_of(call.task) for call in calls]
+    state = states[0]
+    records = [_record(state, call.task, call.args, call.kwargs) for call in calls]
+    return _store(state, records)
+
+
+def find(job_id: str, task: Task[..., Any]) -> Job[Any]:
+    """Return a job of *task*; another task's does not exist for it."""
+    state = state_of(task)
+    record = read(state, job_id)
+    if state.registry.get(record.task) is not state.registry.get(task.name):
+        raise JobNotFoundError(job_id, f"It is a job of {record.task!r}, not of {task.name!r}.")
+    return Job(record, state)
+
+
+def state_of(task: Task[..., Any]) -> AppState:
+    """Return the current app's state, if its ``Later`` knows *task*."""
+    asked = f"Task {task.name!r}"
+    state = get_state(f"{asked} was enqueued", f"{task.definition.function.__name__}.enqueue(...)")
+    known = state.registry.get(task.name)
+    if known is None or known.definition is not task.definition:
+        raise NotInitializedError(state.app.name, state.owner, asked)
+    return state
+
+
+def _store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
+    """Store *records* in one commit, and hint at those that may run now."""
+    if not state.ensure_started() and not state.store.durable:
+        raise NotServingError(state.app.name)
+    added = state.store.add(records)
+    hints = [hint_to(state, record) for record, created in added if created and _is_ready(record)]
+    if hints:
+        state.engine.deliver(hints)
+    if len(hints) < len(added):
+        state.store.wake((DUE,))
+    return [_announce(state, answer) for answer in added]
+
+
+def _is_ready(record: JobRecord) -> bool:
+    return record.state is JobState.QUEUED
+
+
+def _announce(state: AppState, answer: Added) -> Job[Any]:
+    if answer.created:
+        signals.send(signals.job_enqueued, state.app, job=answer.record)
+    return Job(answer.record, state, not answer.created)
+
+
+def _record(
+    state: AppState,
+    task: Task[..., Any],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> JobRecord:
+    task.require_fit(args, kwargs)
+    options, settings, definition = task.options, state.settings, task.definition
+    if settings.queues is not None and options.queue not in settings.queues:
+        raise UnknownQueueError(options.queue, settings.queues)
+    require_durable(task, state.store)
+    now = state.clock.now()
+    run_at = options.run_at(now)
+    return JobRecord(
+        os.urandom(16).hex(),
+        definition.name,
+        options.queue,
+        payload.dump_call(
+            args,
+            kwargs,
+            task=definition.name,
+            names=definition.parameter_names,
+            max_bytes=settings.max_arguments,
+        ),
+        waiting_state(run_at, now),
+        now,
+        run_at,
+        options.priority,
+        capture(state.registry.carriers, current_attempt.get().snapshot),
+        options.timeout,
+        options.unique_key,
+    )
+
+
+def require_durable(task: Task[..., Any], store: Store) -> None:
+    """Refuse a task that must not be lost where the store would lose it.
+
+    :raises UnsupportedError: then.
+    """
+    if task.options.durable and not store.durable:
+        raise UnsupportedError(
+            f"Task {task.name!r} is durable=True",
+            "the configured store does not survive its process",
+            "Set LATER_STORE = 'sqlite:///later.sqlite3'.",
+        )

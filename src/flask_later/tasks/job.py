@@ -1,0 +1,223 @@
+"""The job: the handle that a user holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar, cast
+
+from flask_later.core import payload
+from flask_later.core.job import (
+    FINISHED,
+    Cancel,
+    Command,
+    Discard,
+    ErrorRecord,
+    Hint,
+    JobRecord,
+    JobState,
+    LogLine,
+    Progress,
+    Resume,
+    Retry,
+)
+from flask_later.core.retry import seconds
+from flask_later.core.store import DUE
+from flask_later.errors import (
+    JobCancelledError,
+    JobFailedError,
+    JobNotFinishedError,
+    JobNotFoundError,
+    JobTimeoutError,
+    ManualModeError,
+    WaitInsideJobError,
+)
+from flask_later.tasks.current import current_attempt
+from flask_later.tasks.state import AppState
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job(Generic[T_co]):
+    """One request to run a task, as it was when it was read.
+
+    Handles are frozen: :meth:`refresh` and the commands return a new one. They may be kept,
+    pickled they may not: keep the id, and come back with ``later.job(id)``.
+    """
+
+    record: JobRecord
+    _state: AppState
+    #: The enqueue found this job under its unique key, and stored none.
+    duplicate: bool = False
+
+    @property
+    def id(self) -> str:
+        """32 hex digits, random: they tell nothing, not even an order."""
+        return self.record.id
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self.record.task
+
+    @property
+    def queue(self) -> str:
+        return self.record.queue
+
+    @property
+    def state(self) -> JobState:
+        return self.record.state
+
+    @property
+    def is_finished(self) -> bool:
+        return self.record.state in FINISHED
+
+    @property
+    def progress(self) -> Progress | None:
+        return self.record.progress
+
+    @property
+    def attempts(self) -> int:
+        """Attempts begun so far; those that a stopping process gave back are not counted."""
+        return self.record.attempts
+
+    @property
+    def error(self) -> ErrorRecord | None:
+        """The last error, also of a job that will be tried again; or why it is parked."""
+        return self.record.error
+
+    @property
+    def run_at(self) -> datetime:
+        """When it may run, or might have."""
+        return self.record.run_at
+
+    @property
+    def result(self) -> T_co:
+        """What the function returned, after its JSON round trip. Reading does not remove it.
+
+        :raises JobNotFinishedError: as long as there is none.
+        :raises JobFailedError: if the job failed.
+        :raises JobCancelledError: if it was cancelled.
+        """
+        record = self.record
+        match record.state:
+            case JobState.SUCCEEDED:
+                return cast(T_co, payload.loads(record.result or "null"))
+            case JobState.FAILED:
+                error = record.error or ErrorRecord("Unknown", "")
+                raise JobFailedError(record.id, error.type, error.message, error.traceback)
+            case JobState.CANCELLED:
+                raise JobCancelledError(record.id)
+            case state:
+                raise JobNotFinishedError(record.id, state.value)
+
+    def refresh(self) -> Job[T_co]:
+        """Return the job as it is now.
+
+        :raises JobNotFoundError: if its record has expired.
+        """
+        return self._with(read(self._state, self.id))
+
+    def wait(self, timeout: float | timedelta) -> Job[T_co]:
+        """Return the job once it is finished.
+
+        :raises JobTimeoutError: if that takes longer than *timeout*.
+        :raises WaitInsideJobError: inside a job, whose thread the other may need.
+        :raises ManualModeError: where nothing runs by itself.
+        """
+        state = self._state
+        within = seconds("timeout", timeout)
+        waiting = current_attempt.get()
+        if not waiting.is_detached:
+            raise WaitInsideJobError(waiting.task, self.id)
+        job = self.refresh()
+        if state.parts.manual and not job.is_finished:
+            raise ManualModeError("Job.wait()")
+        deadline = state.clock.monotonic() + within
+        while not job.is_finished:
+            left = deadline - state.clock.monotonic()
+            if left <= 0:
+                raise JobTimeoutError(self.id, job.state.value, within)
+            state.store.wait((self.id,), left)
+            job = job.refresh()
+        return job
+
+    def cancel(self) -> Job[T_co]:
+        """Cancel it if it waits; ask it to stop if it runs, which its task has to notice.
+
+        :raises InvalidTransitionError: if it is finished.
+        """
+        return self._command(Cancel())
+
+    def retry(self) -> Job[T_co]:
+        """Queue a failed or cancelled job again, as if it had never run.
+
+        :raises InvalidTransitionError: if it is neither.
+        :raises UniqueKeyTakenError: if another job has its unique key now.
+        """
+        return self._command(Retry())
+
+    def resume(self) -> Job[T_co]:
+        """Queue a parked job again.
+
+        :raises InvalidTransitionError: if it is not parked.
+        """
+        return self._command(Resume())
+
+    def discard(self) -> None:
+        """Delete the record of a finished job.
+
+        :raises InvalidTransitionError: if it is not finished.
+        """
+        self._command(Discard())
+
+    def log(self, after: int = 0, limit: int = 100) -> Sequence[LogLine]:
+        """Return lines that the task wrote with ``current_job.log``, oldest first."""
+        return self._state.store.log(self.id, after, limit)
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.task} {self.state.value}>"
+
+    def _with(self, record: JobRecord) -> Job[T_co]:
+        return Job(record, self._state, self.duplicate)
+
+    def _command(self, command: Command) -> Job[T_co]:
+        state = self._state
+        record = state.store.command(self.id, command)
+        if record.state is JobState.QUEUED:
+            state.engine.deliver([hint_to(state, record)])
+        else:
+            # Maintenance passes a request to stop on to the task, and does so now.
+            state.store.wake((DUE,))
+        return self._with(record)
+
+
+def hint_to(state: AppState, record: JobRecord) -> Hint:
+    return Hint(state.store.identity, record.queue, record.id, record.fence)
+
+
+def read(state: AppState, job_id: str) -> JobRecord:
+    """Return the record of a job.
+
+    :raises JobNotFoundError: if there is none; names the likely cause where one is known.
+    """
+    records = state.store.get([job_id]) if is_id(job_id) else {}
+    if job_id in records:
+        return records[job_id]
+    hint = ""
+    if state.store.reach == "process":
+        hint = (
+            "The memory store is seen by one process only: with several (gunicorn --workers 2), "
+            "another may have it. Set LATER_STORE = 'sqlite:///later.sqlite3'."
+        )
+    raise JobNotFoundError(job_id[:64], hint)
+
+
+def is_id(text: Any) -> bool:
+    """Whether *text* could be the id of a job: 32 hex digits."""
+    return isinstance(text, str) and len(text) == 32 and set(text) <= _HEX_DIGITS
+
+
+_HEX_DIGITS = frozenset("0123456789abcdef")

@@ -1,0 +1,112 @@
+"""What crosses over from a request to the jobs it enqueues: small, declared, inspectable.
+
+A request context is never copied: the copy shares the request and closes its files. Cookies and
+``Authorization`` are never part of a snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from flask import has_request_context, request
+
+from flask_later.core import payload
+from flask_later.errors import NameTakenError
+
+EMPTY = "{}"
+#: A header longer than this is not an id, and is not kept.
+_LONGEST_ID = 200
+
+
+class Carrier(NamedTuple):
+    """Something of the app's own that crosses over: see :meth:`flask_later.Later.carry`."""
+
+    name: str
+    capture: Callable[[], Any]
+    restore: Callable[[Any], None]
+
+
+class Carriers:
+    """The carriers of one ``Later``, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Carrier] = {}
+
+    def add(self, carrier: Carrier) -> None:
+        if carrier.name in self._by_name:
+            raise NameTakenError("carry", carrier.name, "an earlier carry()", "this one")
+        self._by_name[carrier.name] = carrier
+
+    def capture(self) -> dict[str, object]:
+        """Return what each carrier captures now; None means nothing to carry."""
+        captured = {name: carrier.capture() for name, carrier in self._by_name.items()}
+        return {name: value for name, value in captured.items() if value is not None}
+
+    def restore(self, carried: Mapping[str, object]) -> None:
+        """Give back what crossed over. What no carrier claims any more is passed over."""
+        for name, value in carried.items():
+            if name in self._by_name:
+                self._by_name[name].restore(value)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a job knows of the request that enqueued it."""
+
+    #: Scheme, host and script root, so that ``url_for(_external=True)`` works.
+    base_url: str | None = None
+    #: ``X-Request-ID``, so that the logs of both can be joined.
+    request_id: str | None = None
+    #: W3C Trace Context, ``traceparent``.
+    traceparent: str | None = None
+    #: The language that the client likes best, a BCP 47 tag.
+    locale: str | None = None
+    #: The values of :meth:`flask_later.Later.carry`.
+    carried: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+NO_REQUEST = Snapshot()
+
+
+def capture(carriers: Carriers, inherited: Snapshot) -> str:
+    """Return the snapshot of the present as JSON text.
+
+    Inside a request it is the request's; inside a job it is *inherited* from that job.
+    """
+    facts = _of_request() if has_request_context() else _of_job(inherited)
+    if carriers and (carried := carriers.capture()):
+        facts["carried"] = carried
+    return payload.dumps(facts, where="what Later.carry captured") if facts else EMPTY
+
+
+def load(text: str) -> Snapshot:
+    """Read a snapshot; keys that a newer version wrote are passed over."""
+    if text == EMPTY:
+        return NO_REQUEST
+    facts = payload.loads(text)
+    if not isinstance(facts, dict):
+        return NO_REQUEST
+    known = cast("dict[str, Any]", facts)
+    return Snapshot(**{key: known[key] for key in Snapshot.__slots__ if key in known})
+
+
+def _of_request() -> dict[str, object]:
+    facts: dict[str, object] = {"base_url": request.root_url}
+    for fact, header in (("request_id", "X-Request-ID"), ("traceparent", "traceparent")):
+        value = request.headers.get(header)
+        if value and len(value) <= _LONGEST_ID:
+            facts[fact] = value
+    if "Accept-Language" in request.headers and request.accept_languages.best:
+        facts["locale"] = request.accept_languages.best[:_LONGEST_ID]
+    return facts
+
+
+def _of_job(inherited: Snapshot) -> dict[str, object]:
+    names = ("base_url", "request_id", "traceparent", "locale")
+    facts = {name: getattr(inherited, name) for name in names}
+    return {name: value for name, value in facts.items() if value is not None}

@@ -1,0 +1,309 @@
+"""The task: a registered function with its options."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import update_wrapper
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+
+from flask_later.config import queue_name
+from flask_later.core.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from flask_later.core.naming import module_name
+from flask_later.core.retry import ONCE, Retry, seconds
+from flask_later.errors import ArgumentsError, InvalidSettingError, InvalidTaskError
+from flask_later.tasks import enqueue
+from flask_later.tasks.job import Job
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+_UNSET: Any = object()
+#: How others spell it; asking for one of these is answered with our word.
+_FOREIGN_VERBS = {
+    "delay": "enqueue(...)",
+    "apply_async": "using(...).enqueue(...)",
+    "send": "enqueue(...)",
+    "defer": "enqueue(...)",
+    "schedule": "using(delay=60).enqueue(...)",
+    "s": "call(...)",
+    "queue": "enqueue(...)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOptions:
+    """How a task's jobs are run. Durations are seconds or ``timedelta``."""
+
+    queue: str = "default"
+    priority: int = 0
+    retry: Retry = ONCE
+    timeout: float | None = None
+    #: Seconds before the job may run, or the instant; at most one of them.
+    delay: float = 0.0
+    at: datetime | None = None
+    unique_key: str | None = None
+    #: The task insists on a store that survives the process.
+    durable: bool = False
+
+    def changed(self, **changes: Any) -> TaskOptions:
+        """Return these options with *changes*; the unset are left out.
+
+        :raises InvalidSettingError: for a value that an option cannot have.
+        """
+        given = {name: value for name, value in changes.items() if value is not _UNSET}
+        for name in ("timeout", "delay"):
+            if given.get(name) is not None:
+                given[name] = seconds(name, given[name])
+        if "delay" in given and "at" not in given:
+            given["at"] = None
+        if given.get("at") is not None and "delay" not in given:
+            given["delay"] = 0.0
+        return replace(self, **given).checked()
+
+    def checked(self) -> TaskOptions:
+        if not LOWEST_PRIORITY <= self.priority <= HIGHEST_PRIORITY:
+            expected = f"{LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, higher first"
+            raise InvalidSettingError("priority", repr(self.priority), expected)
+        if self.at is not None and self.at.tzinfo is None:
+            expected = "an aware datetime, e.g. datetime.now(UTC) + timedelta(hours=1)"
+            raise InvalidSettingError("at", repr(self.at), expected)
+        if self.at is not None and self.delay:
+            raise InvalidSettingError("at", repr(self.at), "left out when delay is given")
+        if self.timeout == 0:
+            raise InvalidSettingError("timeout", "0", "more than 0 seconds, or None")
+        if self.unique_key is not None and not 1 <= len(self.unique_key) <= 255:
+            raise InvalidSettingError("unique_key", repr(self.unique_key), "1 to 255 characters")
+        queue_name(self.queue)
+        return self
+
+    def run_at(self, now: datetime) -> datetime:
+        if self.at is not None:
+            return self.at.astimezone(UTC)
+        return now + timedelta(seconds=self.delay) if self.delay else now
+
+
+class Definition:
+    """A task's function and what is known of it; the same for all copies with other options."""
+
+    def __init__(
+        self, function: Callable[..., Any], name: str, aliases: tuple[str, ...] = ()
+    ) -> None:
+        self.function = function
+        self.name = name
+        self.aliases = aliases
+        self.signature = inspect.signature(function)
+        self.is_async = inspect.iscoroutinefunction(function)
+        self.place = place_of(function)
+        #: Of the signature: a job stored for another one is parked, and unparked when it changes.
+        self.digest = hashlib.sha256(str(self._shape()).encode()).hexdigest()[:16]
+        parameters = self.signature.parameters.values()
+        self.parameter_names = tuple(
+            p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        )
+        self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        self._required = frozenset(p.name for p in parameters if p.default is p.empty)
+
+    def fits(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+        """Whether the function can be called so."""
+        if not self._is_plain:
+            return self.misfit(args, kwargs) is None
+        # The same answer as bind(), at a tenth of its cost: this is asked twice for each job.
+        names = self.parameter_names
+        given = len(args)
+        if given > len(names):
+            return False
+        if not kwargs:
+            return self._required.issubset(names[:given]) if self._required else True
+        named = kwargs.keys()
+        return named <= frozenset(names[given:]) and self._required.issubset(
+            {*names[:given], *named}
+        )
+
+    def misfit(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str | None:
+        """Say why the function cannot be called so, or None."""
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            return str(error)
+        return None
+
+    def _shape(self) -> list[tuple[str, str, bool]]:
+        parameters = self.signature.parameters.values()
+        return [(p.name, p.kind.name, p.default is p.empty) for p in parameters]
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """Return where *function* stands, as ``file:line``."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+class Task(Generic[P, R_co]):
+    """A registered function. Calling it calls the function, here and now.
+
+    Made by ``@later.task`` or ``@group.task``, never directly.
+    """
+
+    def __init__(self, definition: Definition, options: TaskOptions) -> None:
+        self.definition = definition
+        self.options = options
+        update_wrapper(self, definition.function)
+
+    @property
+    def name(self) -> str:
+        """What the task is called in the store: ``module.function``, or ``group.function``."""
+        return self.definition.name
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        return cast(R_co, self.definition.function(*args, **kwargs))
+
+    @overload
+    def enqueue(
+        self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Job[T]: ...
+    @overload
+    def enqueue(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[Any]:
+        """Store a job that calls the function with these arguments, and return its handle.
+
+        When this returns the job is stored. It runs at least once on a durable store.
+
+        :raises ArgumentsError: if they do not fit the function.
+        :raises NotSerializableError: if one of them cannot be stored as JSON.
+        :raises PayloadTooLargeError: above ``LATER_MAX_ARGUMENTS``.
+        :raises UnknownQueueError: if ``LATER_QUEUES`` is a list without the task's queue.
+        :raises QueueFullError: if ``LATER_MAX_PENDING`` jobs wait.
+        :raises NotServingError: on a memory store in a process that runs no jobs.
+        :raises OutsideAppContextError: where no app is active.
+        """
+        return enqueue.one(cast("Task[..., Any]", self), args, kwargs)
+
+    @overload
+    def call(
+        self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Call[T]: ...
+    @overload
+    def call(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]: ...
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[Any]:
+        """Return the call as a value, for ``later.enqueue_many`` and ``later.schedule``.
+
+        :raises ArgumentsError: if the arguments do not fit the function.
+        """
+        self.require_fit(args, kwargs)
+        return Call(cast("Task[..., Any]", self), args, kwargs)
+
+    def using(
+        self,
+        *,
+        queue: str = _UNSET,
+        priority: int = _UNSET,
+        retry: Retry = _UNSET,
+        timeout: float | timedelta | None = _UNSET,
+        delay: float | timedelta = _UNSET,
+        at: datetime | None = _UNSET,
+        unique_key: str | None = _UNSET,
+    ) -> Task[P, R_co]:
+        """Return the task with other options; this one stays as it is.
+
+        ``retry`` is the worker's to know, so it cannot differ from job to job: set it where the
+        task is defined.
+
+        :raises InvalidSettingError: for a value that an option cannot have.
+        """
+        if retry is not _UNSET:
+            raise InvalidSettingError(
+                "retry", "an option of using()", "an option of @later.task(retry=...)"
+            )
+        changes = {
+            "queue": queue,
+            "priority": priority,
+            "timeout": timeout,
+            "delay": delay,
+            "at": at,
+            "unique_key": unique_key,
+        }
+        return Task(self.definition, self.options.changed(**changes))
+
+    @overload
+    def job(self: Task[P, Coroutine[Any, Any, T]], job_id: str) -> Job[T]: ...
+    @overload
+    def job(self: Task[P, T], job_id: str) -> Job[T]: ...
+    def job(self, job_id: str) -> Job[Any]:
+        """Return the job of this task with this id.
+
+        :raises JobNotFoundError: if there is none, or it is another task's.
+        """
+        return enqueue.find(job_id, cast("Task[..., Any]", self))
+
+    def require_fit(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+        """Raise :class:`ArgumentsError` unless the function can be called so."""
+        definition = self.definition
+        if not definition.fits(args, kwargs):
+            reason = definition.misfit(args, kwargs) or "the arguments do not fit"
+            signature = f"{definition.function.__name__}{definition.signature}"
+            raise ArgumentsError(self.name, reason, signature)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in _FOREIGN_VERBS:
+            ours = _FOREIGN_VERBS[name]
+            short = self.definition.function.__name__
+            raise AttributeError(
+                f"task {short!r} has no {name!r}. Use {short}.{ours}. "
+                f"Calling {short}(...) runs it now, in this process."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R_co]):
+    """A task with its arguments, not yet a job."""
+
+    task: Task[..., Any]
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+
+
+def task_name(function: Callable[..., Any], group: str | None) -> str:
+    """Return the name of a task, the same in every process.
+
+    :raises InvalidTaskError: if *function* has no name that finds it again.
+    """
+    name = getattr(function, "__qualname__", "")
+    if not name or "<lambda>" in name:
+        raise InvalidTaskError(
+            "A lambda or an unnamed callable",
+            "cannot be a task, because stored jobs find their function by its name",
+            "Write it with def, or give a name: @later.task(name='...').",
+        )
+    name = name.replace("<locals>.", "")
+    return f"{group}.{name}" if group else f"{module_name(function.__module__)}.{name}"
+
+
+def require_function(function: object) -> Callable[..., Any]:
+    """Return *function* if it can be a task.
+
+    :raises InvalidTaskError: otherwise.
+    """
+    if isinstance(function, Task):
+        raise InvalidTaskError(
+            repr(function), "is a task already", "Use the decorator once, or task.using(...)."
+        )
+    if not callable(function) or inspect.isclass(function):
+        raise InvalidTaskError(
+            f"A {type(function).__name__}", "cannot be a task", "Decorate a function."
+        )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidTaskError(
+            f"The generator {function.__name__!r}",
+            "cannot be a task, because nobody takes what it yields",
+            "Return a list, and tell the progress with current_job.track(...).",
+        )
+    return function

@@ -1,0 +1,45 @@
+"""What every store must do: the promises of :class:`~flask_later.core.store.Store`, as tests.
+
+::
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def store(self, clock, limits):
+            store = MyStore(clock, limits)
+            store.open()
+            yield store
+            store.close()
+
+A store that several processes share also overrides ``other``: a second handle on the same jobs.
+"""
+
+from __future__ import annotations
+
+from .adding import AddingContract
+from .base import PatientClock
+from .claiming import ClaimingContract
+from .commanding import CommandingContract
+from .pruning import PruningContract
+from .reading import ReadingContract
+from .settling import SettlingContract
+from .sweeping import SweepingContract
+from .ticking import TickingContract
+from .waiting import WaitingContract
+from .working import WorkingContract
+
+__all__ = ["PatientClock", "StoreContract"]
+
+
+class StoreContract(
+    AddingContract,
+    ClaimingContract,
+    SettlingContract,
+    WorkingContract,
+    CommandingContract,
+    SweepingContract,
+    PruningContract,
+    TickingContract,
+    ReadingContract,
+    WaitingContract,
+):
+    """Subclass it in a test file as ``Test...``, with a ``store`` fixture that opens yours."""

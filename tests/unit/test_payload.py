@@ -282,6 +282,7 @@ class TestRoundTrip:
             {"$": 1, "b": 2},
             {1: "a", True + 1: "b", "1": "c", None: "d", (1, 2.0): "e"},
             {"b": 1, "a": 2},
+            {10**5000: 1},
             set(),
             {frozenset({1}), (1,)},
             b"\xff\0",
@@ -385,6 +386,10 @@ class TestDepth:
         assert form(loads(dumps(value))) == form(value)
         with pytest.raises(NotSerializableError, match="more than 64 levels deep"):
             dumps(wrap(value))
+
+    def test_many_containers_need_not_be_deep(self) -> None:
+        value: list[object] = [[{"a": []}] for _ in range(100)]
+        assert loads(dumps(value)) == value
 
     def test_a_cycle_is_refused_by_the_argument_that_holds_it(self) -> None:
         orders: dict[str, object] = {}
@@ -583,6 +588,7 @@ class TestPlaces:
             ({"a": {7: NotData()}}, "['a'][7]"),
             ({(1, "secret"): NotData()}, "[<tuple>]"),
             ({"long " * 9: NotData()}, "[<str>]"),
+            ({10**5000: NotData()}, "[<int>]"),
             ({1: 2, NotData(): 1}, ".keys()[...]"),
             ({NotData()}, "[...]"),
             (Order((1, NotData())), ".item[1]"),

@@ -240,7 +240,7 @@ def _encode_pairs(value: dict[Any, object], depth: int) -> Json:
     pairs: list[Json] = []
     try:
         for key, item in zip(keys, value.values(), strict=True):
-            pairs.append([key, _encode(item, depth + 1)])  # noqa: PERF401
+            pairs.append([key, _encode(item, depth + 1)])
     except _Refusal as refusal:
         raise refusal.inside(value, _step([*value][len(pairs)])) from None
     return {"$dict": pairs}

@@ -94,14 +94,6 @@ def _count(key: str, value: object) -> int:
     return value
 
 
-def _seconds(key: str, value: object) -> float:
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
-        raise InvalidSettingError(key, repr(value), "seconds, as a number or a timedelta")
-    return float(value)
-
-
 def _names(key: str, value: object) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, Sequence) or not names:
@@ -111,6 +103,28 @@ def _names(key: str, value: object) -> tuple[str, ...]:
 
 def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
     return lambda key, value: None if value is None else read(key, value)
+
+
+def seconds(key: str, value: object) -> float:
+    """Return a duration in seconds; *key* names it in the error.
+
+    :raises InvalidSettingError: if *value* is no duration, or negative.
+    """
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e10:
+        raise InvalidSettingError(key, repr(value), "seconds, as a number or a timedelta")
+    return float(number)
+
+
+def queue_name(name: str, key: str = "queue") -> str:
+    """Return *name* if a queue can be called so: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
+
+    :raises InvalidSettingError: otherwise.
+    """
+    plain = name.replace(".", "").replace("_", "").replace("-", "")
+    if not 1 <= len(name) <= 64 or not (plain.isascii() and plain.isalnum()):
+        raise InvalidSettingError(key, repr(name), "1 to 64 of the characters A-Z a-z 0-9 . _ -")
+    return name
 
 
 _READERS: Mapping[str, Callable[[str, object], Any]] = {
@@ -124,22 +138,11 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "max_pending": _count,
     "max_callbacks": _count,
     "callback_threads": _count,
-    "shutdown_timeout": _seconds,
+    "shutdown_timeout": seconds,
     "max_arguments": _count,
     "max_result": _count,
-    "keep_succeeded": _seconds,
-    "keep_failed": _seconds,
+    "keep_succeeded": seconds,
+    "keep_failed": seconds,
     "max_finished": _count,
     "base_url": _optional(_text),
 }
-
-
-def queue_name(name: str, key: str = "queue") -> str:
-    """Return *name* if a queue can be called so: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
-
-    :raises InvalidSettingError: otherwise.
-    """
-    plain = name.replace(".", "").replace("_", "").replace("-", "")
-    if not 1 <= len(name) <= 64 or not (plain.isascii() and plain.isalnum()):
-        raise InvalidSettingError(key, repr(name), "1 to 64 of the characters A-Z a-z 0-9 . _ -")
-    return name

@@ -167,7 +167,7 @@ class Later(TaskCollection):
     def after_response(self, function: Callable[P, T], /) -> Callable[P, T]: ...
     @overload
     def after_response(
-        self, *, blueprint: Blueprint | str | None = None, always: bool = False
+        self, /, *, blueprint: Blueprint | str | None = None, always: bool = False
     ) -> Callable[[Callable[P, T]], Callable[P, T]]: ...
     def after_response(
         self,
@@ -198,7 +198,7 @@ class Later(TaskCollection):
     def service(self, target: T, /) -> T: ...
     @overload
     def service(
-        self, *, name: str | None = None, every: float | timedelta = 0.0
+        self, /, *, name: str | None = None, every: float | timedelta = 0.0
     ) -> Callable[[T], T]: ...
     def service(
         self,

@@ -126,7 +126,7 @@ class JobRecord(NamedTuple):
 
     @property
     def rank(self) -> float:
-        """The place in its queue, lower first: the time it was ready, less what priority is worth."""
+        """Its place in the queue, lower first: when it was ready, less what priority is worth."""
         return self.run_at.timestamp() - self.priority * SECONDS_PER_PRIORITY
 
 

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
+from flask_later.config import seconds
 from flask_later.errors import InvalidSettingError
 
 #: Exception classes, as :func:`isinstance` takes them.
@@ -15,7 +16,7 @@ ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 _MOST_DOUBLINGS = 64
 
 
-class TryAgain(Exception):
+class TryAgain(Exception):  # noqa: N818 - control flow, not an error
     """Raised by a task: not now, run me again after *delay* seconds.
 
     It is not a failure: neither the retry budget nor any count of failures knows of it.
@@ -26,7 +27,7 @@ class TryAgain(Exception):
         self.delay = seconds("delay", delay)
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - the task's own word
     """Raised by a task: it cannot be done, and *message* may be shown to clients.
 
     Never tried again, whatever the task's :class:`Retry` says.
@@ -74,17 +75,6 @@ class Retry:
         doublings = min(failures - 1, _MOST_DOUBLINGS)
         ceiling = min(seconds("cap", self.cap), seconds("backoff", self.backoff) * 2.0**doublings)
         return rng.uniform(0.0, ceiling) if self.jitter else ceiling
-
-
-def seconds(name: str, value: float | timedelta) -> float:
-    """Return a duration in seconds.
-
-    :raises InvalidSettingError: if *value* is no duration, or negative.
-    """
-    number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e10:
-        raise InvalidSettingError(name, repr(value), "seconds, as a number or a timedelta")
-    return float(number)
 
 
 #: What a task gets that says nothing: one attempt.

@@ -169,6 +169,9 @@ class JobFilter(NamedTuple):
     queue: str | None = None
 
 
+EVERYTHING = JobFilter()
+
+
 class Page(NamedTuple):
     """Rows, newest first, and the cursor of the next page, or None at the end."""
 
@@ -203,6 +206,9 @@ class Limits:
     max_finished: int = 100_000
     #: Log lines kept for each job; the oldest go first.
     max_log_lines: int = 1_000
+
+
+DEFAULT_LIMITS = Limits()
 
 
 class Store(ABC):
@@ -298,7 +304,7 @@ class Store(ABC):
 
     @abstractmethod
     def find(
-        self, wanted: JobFilter = JobFilter(), after: str | None = None, limit: int = 100
+        self, wanted: JobFilter = EVERYTHING, after: str | None = None, limit: int = 100
     ) -> Page:
         """Return matching records, newest first, at most :data:`MAX_PAGE`.
 

@@ -68,8 +68,8 @@ def find_call(state: AppState, record: JobRecord) -> Call | Ended:
     if not definition.fits(args, kwargs):
         reason = definition.misfit(args, kwargs)
         message = f"{record.task}{definition.signature}: {reason}"
-        error = ErrorRecord("ArgumentsError", message[:_MAX_MESSAGE])
-        return Ended(Parked(claim, error, definition.digest))
+        misfit = ErrorRecord("ArgumentsError", message[:_MAX_MESSAGE])
+        return Ended(Parked(claim, misfit, definition.digest))
     return Call(task, args, kwargs)
 
 

@@ -8,14 +8,13 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
 
 from flask_later.core.clock import Clock
 from flask_later.core.job import (
     FINISHED,
-    PENDING,
     Command,
     Discard,
     Hint,
@@ -29,7 +28,9 @@ from flask_later.core.job import (
 from flask_later.core.states import claimed, commanded, is_settled, released, resumed, settled
 from flask_later.core.store import (
     BEAT,
+    DEFAULT_LIMITS,
     DUE,
+    EVERYTHING,
     MAX_PAGE,
     Added,
     Claim,
@@ -52,6 +53,8 @@ from flask_later.stores.waiters import Waiters
 
 #: Finished records kept at most, whatever the limits say: memory is not a place for history.
 _MAX_FINISHED = 10_000
+#: Void places in a heap that are not worth a clean-up.
+_FEW = 64
 
 
 class _Row:
@@ -80,21 +83,21 @@ class MemoryStore(Store):
     reach = "process"
     rescue_after = inf
 
-    def __init__(self, clock: Clock, limits: Limits = Limits()) -> None:
+    def __init__(self, clock: Clock, limits: Limits = DEFAULT_LIMITS) -> None:
         self.identity = f"memory-{secrets.token_hex(8)}"
         self._clock = clock
         self._limits = replace(limits, max_finished=min(limits.max_finished, _MAX_FINISHED))
         self._lock = threading.Lock()
         self._waiters = Waiters(self._lock, clock)
         self._seq = 0
-        self._pending = 0
         self._rows: dict[str, _Row] = {}
         self._unique: dict[str, str] = {}
+        # Where a row is by its state: queued and scheduled ones in heaps, the others in the order
+        # in which they came there.
         self._ready: dict[str, list[_Place]] = {}
         self._due: list[_Place] = []
-        self._held_by: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        self._parked: dict[str, None] = {}
-        self._finished: dict[JobState, dict[str, None]] = {state: {} for state in FINISHED}
+        self._waiting = 0
+        self._ids: dict[JobState, dict[str, None]] = {state: {} for state in JobState}
         self._paused: set[str] = set()
         self._logs: dict[str, deque[LogLine]] = {}
         self._last_due: dict[str, datetime] = {}
@@ -114,7 +117,7 @@ class MemoryStore(Store):
     def retire(self, worker: str) -> Sequence[Hint]:
         now = self._clock.now()
         with self._lock:
-            rows = [self._rows[job_id] for job_id in self._held_by.pop(worker, {})]
+            rows = self._held_by(worker)
             for row in rows:
                 self._put(row, released(row.record, now))
             return [self._hint(row) for row in rows if row.record.state is JobState.QUEUED]
@@ -124,8 +127,7 @@ class MemoryStore(Store):
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         with self._lock:
             new = [record for record in records if self._existing(record) is None]
-            if self._pending + len(new) > self._limits.max_pending:
-                raise QueueFullError(self._pending, self._limits.max_pending)
+            self._require_room(len(new))
             return [self._add(record) for record in records]
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
@@ -133,8 +135,7 @@ class MemoryStore(Store):
             last = self._last_due.get(schedule)
             if last is not None and last >= due_at:
                 return False
-            if self._pending >= self._limits.max_pending:
-                raise QueueFullError(self._pending, self._limits.max_pending)
+            self._require_room(1)
             self._add(record)
             self._last_due[schedule] = due_at
             return True
@@ -142,6 +143,11 @@ class MemoryStore(Store):
     def schedules(self) -> Mapping[str, datetime]:
         with self._lock:
             return dict(self._last_due)
+
+    def _require_room(self, jobs: int) -> None:
+        pending = self._waiting + len(self._ids[JobState.HELD])
+        if pending + jobs > self._limits.max_pending:
+            raise QueueFullError(pending, self._limits.max_pending)
 
     def _existing(self, record: JobRecord) -> _Row | None:
         row = self._rows.get(record.id)
@@ -223,11 +229,14 @@ class MemoryStore(Store):
         return {claim: reason for claim, reason in stops.items() if reason is not None}
 
     def _release_left_out(self, worker: str, holding: set[str], now: datetime) -> None:
-        for job_id in [*self._held_by.get(worker, ())]:
-            row = self._rows[job_id]
+        for row in self._held_by(worker):
             started = row.record.started_at or now
-            if job_id not in holding and (now - started).total_seconds() >= 2 * BEAT:
+            if row.record.id not in holding and (now - started).total_seconds() >= 2 * BEAT:
                 self._put(row, released(row.record, now))
+
+    def _held_by(self, worker: str) -> list[_Row]:
+        running = [self._rows[job_id] for job_id in self._ids[JobState.RUNNING]]
+        return [row for row in running if row.record.worker == worker]
 
     def _note(self, note: Note, now: datetime) -> None:
         if self._stop_reason(note.claim) is StopReason.LOST:
@@ -281,7 +290,7 @@ class MemoryStore(Store):
         return {job_id: row.record for job_id, row in rows if row is not None}
 
     def find(
-        self, wanted: JobFilter = JobFilter(), after: str | None = None, limit: int = 100
+        self, wanted: JobFilter = EVERYTHING, after: str | None = None, limit: int = 100
     ) -> Page:
         limit = max(1, min(limit, MAX_PAGE))
         before = inf if after is None else int(after) if after.isdecimal() else 0
@@ -337,7 +346,7 @@ class MemoryStore(Store):
     def _unpark(self, now: datetime, budget: int, known: Mapping[str, str]) -> list[_Row]:
         fitting = [
             row
-            for row in (self._rows[job_id] for job_id in self._parked)
+            for row in (self._rows[job_id] for job_id in self._ids[JobState.PARKED])
             if known.get(row.record.task, row.record.parked_for) != row.record.parked_for
         ]
         for row in fitting[:budget]:
@@ -345,8 +354,8 @@ class MemoryStore(Store):
         return fitting[:budget]
 
     def _prune(self, now: datetime, budget: int) -> None:
-        for state, ids in self._finished.items():
-            for row in [self._rows[job_id] for job_id in islice(ids, budget)]:
+        for state in FINISHED:
+            for row in [self._rows[job_id] for job_id in islice(self._ids[state], budget)]:
                 ended = row.record.finished_at or now
                 if now - ended < self._limits.keep[state]:
                     break
@@ -384,46 +393,44 @@ class MemoryStore(Store):
     def _enter(self, row: _Row) -> None:
         record = row.record
         state = record.state
-        if state in PENDING:
-            self._pending += 1
         if record.unique_key is not None and state not in FINISHED:
             self._unique[record.unique_key] = record.id
         if state is JobState.QUEUED:
-            row.place = (record.rank, row.seq, row)
-            heappush(self._ready.setdefault(record.queue, []), row.place)
-        elif state is JobState.RUNNING:
-            self._held_by[record.worker or ""][record.id] = None
+            self._push(row, record.rank, self._ready.setdefault(record.queue, []))
         elif state is JobState.SCHEDULED:
-            row.place = (record.run_at.timestamp(), row.seq, row)
-            heappush(self._due, row.place)
+            self._push(row, record.run_at.timestamp(), self._due)
             if self._due[0] is row.place:
                 self._waiters.wake_all(DUE)
-        elif state is JobState.PARKED:
-            self._parked[record.id] = None
-        elif state in FINISHED:
-            self._enter_finished(record)
-
-    def _enter_finished(self, record: JobRecord) -> None:
-        self._finished[record.state][record.id] = None
-        self._waiters.wake_all(record.id)
-        if sum(map(len, self._finished.values())) > self._limits.max_finished:
-            oldest = [self._rows[next(iter(ids))] for ids in self._finished.values() if ids]
-            self._drop(min(oldest, key=lambda row: row.record.finished_at or record.created_at))
+        else:
+            self._ids[state][record.id] = None
+            if state in FINISHED:
+                self._end(record)
 
     def _leave(self, row: _Row) -> None:
         record = row.record
-        state = record.state
-        row.place = None
-        if state in PENDING:
-            self._pending -= 1
         if record.unique_key is not None and self._unique.get(record.unique_key) == record.id:
             del self._unique[record.unique_key]
-        if state is JobState.RUNNING:
-            self._held_by[record.worker or ""].pop(record.id, None)
-        elif state is JobState.PARKED:
-            self._parked.pop(record.id, None)
-        elif state in FINISHED:
-            self._finished[state].pop(record.id, None)
+        if row.place is None:
+            del self._ids[record.state][record.id]
+        else:
+            row.place = None
+            self._waiting -= 1
+
+    def _push(self, row: _Row, key: float, heap: list[_Place]) -> None:
+        self._waiting += 1
+        if len(heap) > 2 * self._waiting + _FEW:
+            # Cancelled jobs left void places behind, which nobody has come to take off the top.
+            heap[:] = [place for place in heap if place[2].place is place]
+            heapify(heap)
+        row.place = (key, row.seq, row)
+        heappush(heap, row.place)
+
+    def _end(self, record: JobRecord) -> None:
+        self._waiters.wake_all(record.id)
+        ids = [ids for state in FINISHED if (ids := self._ids[state])]
+        if sum(map(len, ids)) > self._limits.max_finished:
+            oldest = [self._rows[next(iter(each))] for each in ids]
+            self._drop(min(oldest, key=lambda row: row.record.finished_at or record.created_at))
 
     def _hint(self, row: _Row) -> Hint:
         return Hint(self.identity, row.record.queue, row.record.id, row.record.fence)

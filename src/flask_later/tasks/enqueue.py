@@ -55,7 +55,7 @@ def find(job_id: str, task: Task[..., Any]) -> Job[Any]:
 def state_of(task: Task[..., Any]) -> AppState:
     """Return the current app's state, if its ``Later`` knows *task*."""
     asked = f"Task {task.name!r}"
-    state = get_state(f"{asked} was enqueued", f"{task.definition.function.__name__}.enqueue(...)")
+    state = get_state(f"{asked} was enqueued", f"{task.definition.short_name}.enqueue(...)")
     known = state.registry.get(task.name)
     if known is None or known.definition is not task.definition:
         raise NotInitializedError(state.app.name, state.owner, asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, cast, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from flask_later.core.retry import Retry
 from flask_later.tasks.registry import Registry
@@ -34,6 +34,7 @@ class TaskCollection:
     @overload
     def task(
         self,
+        /,
         *,
         name: str | None = None,
         aliases: Sequence[str] = (),

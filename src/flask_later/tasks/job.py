@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar, cast
 
+from flask_later.config import seconds
 from flask_later.core import payload
 from flask_later.core.job import (
     FINISHED,
@@ -22,7 +23,6 @@ from flask_later.core.job import (
     Resume,
     Retry,
 )
-from flask_later.core.retry import seconds
 from flask_later.core.store import DUE
 from flask_later.errors import (
     JobCancelledError,

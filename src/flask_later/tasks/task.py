@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from functools import update_wrapper
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
-from flask_later.config import queue_name
+from flask_later.config import queue_name, seconds
 from flask_later.core.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
 from flask_later.core.naming import module_name
-from flask_later.core.retry import ONCE, Retry, seconds
+from flask_later.core.retry import ONCE, Retry
 from flask_later.errors import ArgumentsError, InvalidSettingError, InvalidTaskError
 from flask_later.tasks import enqueue
 from flask_later.tasks.job import Job
@@ -96,6 +96,7 @@ class Definition:
         self.function = function
         self.name = name
         self.aliases = aliases
+        self.short_name = str(getattr(function, "__name__", name))
         self.signature = inspect.signature(function)
         self.is_async = inspect.iscoroutinefunction(function)
         self.place = place_of(function)
@@ -245,13 +246,13 @@ class Task(Generic[P, R_co]):
         definition = self.definition
         if not definition.fits(args, kwargs):
             reason = definition.misfit(args, kwargs) or "the arguments do not fit"
-            signature = f"{definition.function.__name__}{definition.signature}"
+            signature = f"{definition.short_name}{definition.signature}"
             raise ArgumentsError(self.name, reason, signature)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in _FOREIGN_VERBS:
             ours = _FOREIGN_VERBS[name]
-            short = self.definition.function.__name__
+            short = self.definition.short_name
             raise AttributeError(
                 f"task {short!r} has no {name!r}. Use {short}.{ours}. "
                 f"Calling {short}(...) runs it now, in this process."

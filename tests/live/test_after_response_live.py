@@ -31,7 +31,7 @@ BODIES = {
 
 def ask_again(live: Server, client: Client, response: Response) -> str:
     """The answer to a second request: on the same connection, if the server left it open."""
-    if response.reusable:
+    if response.reusable and live.config.keep_alive:
         return client.get("/pid").text
     client.close()
     with live.client() as another:
@@ -76,11 +76,14 @@ def test_the_response_to_head_is_not_held_back(live: Server, kind: str, version:
     assert (response.status, response.body) == (200, b"")
 
 
-@every_server
+@pytest.mark.parametrize(
+    "live",
+    each_server(lambda config: config.keep_alive and not config.recycles_after, smoke=True),
+    indirect=True,
+    scope="session",
+)
 def test_the_same_connection_is_answered_meanwhile(live: Server) -> None:
     """Where connections are kept, the callback does not occupy the one that left it."""
-    if not live.config.keep_alive or live.config.recycles_after:
-        return
     key = new_key()
     with live.client() as client:
         first = client.get(f"/kinds/length/{key}")

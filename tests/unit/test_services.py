@@ -14,7 +14,7 @@ from flask_later.core.clock import VirtualClock
 from flask_later.errors import UsageError
 from flask_later.runtime.service import Service
 from flask_later.runtime.service_definitions import ServiceDefinitions
-from flask_later.runtime.service_thread import ServiceStatus
+from flask_later.runtime.service_thread import HURRIED_CALLS, ServiceStatus
 from flask_later.runtime.services import Services
 from flask_later.signals import service_failed
 
@@ -187,6 +187,7 @@ def test_every_is_the_pause_between_two_calls(kit: Kit) -> None:
 
 def test_every_hook_has_an_app_context_of_its_own(kit: Kit) -> None:
     """What a hook leaves in ``g`` is gone in the next, so sessions of Flask-SQLAlchemy are too."""
+    pauses = [3600, 1]
 
     class Contexts(Service):
         def note(self, hook: str) -> None:
@@ -198,7 +199,7 @@ def test_every_hook_has_an_app_context_of_its_own(kit: Kit) -> None:
 
         def handle(self) -> None:
             self.note("handle")
-            self.wait(1)
+            self.wait(pauses.pop())
 
         def shutdown(self) -> None:
             self.note("shutdown")
@@ -392,9 +393,9 @@ def test_a_minute_without_a_crash_begins_a_new_row(kit: Kit) -> None:
 
         def handle(self) -> None:
             self.calls += 1
-            if self.calls == 4:
+            if self.calls >= 4:
                 kit.events.put("well")
-                self.wait(60)
+                self.wait(60 if self.calls == 4 else 3600)
             raise ValueError
 
     services = kit.started(Moody)
@@ -492,3 +493,19 @@ def test_one_service_does_not_harm_another(kit: Kit) -> None:
     assert kit.made[0][healthy].name == "Recorder"
     while kit.event() != "handle":
         pass
+
+
+def test_a_handle_that_never_waits_is_warned_of_once(
+    kit: Kit, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A function that was meant to run once would take the processor from the requests."""
+    calls: list[None] = []
+
+    def spin() -> None:
+        calls.append(None)
+        if len(calls) == 3 * HURRIED_CALLS:
+            kit.events.put("enough")
+
+    kit.started(spin)
+    kit.event()
+    assert [record.message[:30] for record in caplog.records] == ["service 'spin': handle() retur"]

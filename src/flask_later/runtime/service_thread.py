@@ -31,6 +31,8 @@ LONGEST_PAUSE = 60.0
 WELL_AFTER = 60.0
 #: So many crashes in a row are shown as failing.
 FAILING_AFTER = 5
+#: So many calls of ``handle`` within a second are taken for a loop that forgot to wait.
+HURRIED_CALLS = 5000
 #: So many characters of an exception's text are kept.
 LONGEST_TEXT = 1000
 
@@ -160,6 +162,8 @@ class ServiceThread(Generic[S_co]):
         self._started_up = False
         self._not_before = clock.monotonic()
         self._undrained: float = float("inf")
+        self._calls = 0
+        self._counted_from = clock.monotonic()
 
     def start(self, ended: Callable[[ServiceThread[S_co]], None]) -> None:
         """Start the thread; it calls *ended* as its last act."""
@@ -173,13 +177,16 @@ class ServiceThread(Generic[S_co]):
 
         self.thread = start_thread(f"later-service-{self._definition.name}", run)
 
+    def is_current(self) -> bool:
+        """Whether the service itself asks: it cannot wait for its own end."""
+        return self.thread is threading.current_thread()
+
     def join(self, deadline: float) -> bool:
         """Wait until ``time.monotonic()`` is *deadline*; return whether the thread has ended.
 
         If not, its queue is given up: the process may end before the thread could say so.
         """
-        # The service itself cannot wait for its own end.
-        if self.thread is threading.current_thread():
+        if self.is_current():
             return False
         if self.thread is None or not join_all([self.thread], deadline):
             return True
@@ -252,6 +259,23 @@ class ServiceThread(Generic[S_co]):
             with self._app.app_context():
                 call()
             self.control.wait(self._definition.every)
+            self._watch_pace()
+
+    def _watch_pace(self) -> None:
+        """Warn, once, of a loop that never waits: it takes the processor from the requests."""
+        self._calls += 1
+        if self._calls != HURRIED_CALLS or self.inbox is not None:
+            return
+        now = self._clock.monotonic()
+        if now - self._counted_from >= 1.0:
+            self._calls, self._counted_from = 0, now
+            return
+        self._logger.warning(
+            "service %r: handle() returned %d times within a second and never waited; pause with "
+            "self.wait(seconds), or register the service with every=seconds",
+            self._definition.name,
+            HURRIED_CALLS,
+        )
 
     def _next_call(self) -> Callable[[], object] | None:
         """Wait for work outside of any app context; None when the service should end."""

@@ -61,7 +61,7 @@ class ServiceHandle(Generic[S_co]):
         """The instance that runs; None before its constructor has returned, and after the end."""
         with self._lock:
             current = self._current
-            return None if current is None or current.ended else current.instance
+            return None if current is None else current.instance
 
     def start(self) -> None:
         """Start the service; returns at once. Does nothing if it is started.
@@ -144,6 +144,7 @@ class ServiceHandle(Generic[S_co]):
     def _ended(self, start: ServiceThread[S_co]) -> None:
         with self._lock:
             start.ended = True
+            start.instance = None
             self._facts.enter(ServiceStatus.STOPPED, start.control)
             if self._again:
                 self._again = False
@@ -163,7 +164,7 @@ class ServiceHandle(Generic[S_co]):
         deadline = time.monotonic() + timeout
         start.control.limit_drain(deadline)
         ended = start.join(deadline)
-        if not ended:
+        if not ended and not start.is_current():
             _logger.warning(
                 "service %r did not end within %g s; it ends when its handle() returns",
                 self.name,

@@ -77,7 +77,7 @@ class Engine(ABC):
     def serve(self, options: ServeOptions) -> None:
         """Begin to work in this process, on threads of the engine's own; returns at once."""
 
-    def replace(self, thread: Thread) -> None:
+    def replace(self, thread: Thread) -> None:  # noqa: B027 - most engines own no threads
         """Start another thread for *thread*, which is stuck, if it is one of the engine's own.
 
         What serves on processes or threads of a library's has nothing to do here.

@@ -130,6 +130,14 @@ class JobRecord(NamedTuple):
         return self.run_at.timestamp() - self.priority * SECONDS_PER_PRIORITY
 
 
+def is_id(text: object) -> bool:
+    """Whether *text* could be the id of a job: 32 hex digits."""
+    return isinstance(text, str) and len(text) == 32 and _HEX_DIGITS.issuperset(text)
+
+
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
 class Cancel(NamedTuple):
     """Cancel a waiting or parked job; ask a running one to stop."""
 

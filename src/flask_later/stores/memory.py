@@ -24,6 +24,7 @@ from flask_later.core.job import (
     Resume,
     Retry,
     StopReason,
+    is_id,
 )
 from flask_later.core.states import claimed, commanded, is_settled, released, resumed, settled
 from flask_later.core.store import (
@@ -376,7 +377,7 @@ class MemoryStore(Store):
         if topic in self._ready:
             return self._runnable(topic) is not None
         row = self._rows.get(topic)
-        return row is not None and row.record.state in FINISHED
+        return is_id(topic) if row is None else row.record.state in FINISHED
 
     # Rows: everything below keeps the indexes true
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from flask_later.config import seconds
 from flask_later.core import payload
@@ -22,6 +22,7 @@ from flask_later.core.job import (
     Progress,
     Resume,
     Retry,
+    is_id,
 )
 from flask_later.core.store import DUE
 from flask_later.errors import (
@@ -213,11 +214,3 @@ def read(state: AppState, job_id: str) -> JobRecord:
             "another may have it. Set LATER_STORE = 'sqlite:///later.sqlite3'."
         )
     raise JobNotFoundError(job_id[:64], hint)
-
-
-def is_id(text: Any) -> bool:
-    """Whether *text* could be the id of a job: 32 hex digits."""
-    return isinstance(text, str) and len(text) == 32 and set(text) <= _HEX_DIGITS
-
-
-_HEX_DIGITS = frozenset("0123456789abcdef")

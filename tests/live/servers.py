@@ -138,7 +138,7 @@ SERVERS = by_name(
     Config(
         "uwsgi-lazy",
         uwsgi(
-            *("--http", "--http-keepalive", "--http-auto-chunked"),
+            *("--http", "--http-keepalive"),
             *("--threads=4", "--lazy-apps", "--module={module}:create_app()"),
         ),
         needs="pyuwsgi",

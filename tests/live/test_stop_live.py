@@ -159,12 +159,12 @@ def test_sighup_of_gunicorn_drains_the_old_worker(run: Run) -> None:
 def test_a_recycled_worker_drains(run: Run) -> None:
     """A process that ends by itself, after its requests, loses nothing either."""
     live = run("gunicorn-recycle", shutdown_timeout=TIMEOUT)
-    old = live.ask("/pid")
     work = begin_work(live)
+    [began] = live.events.find("task-began", key=work.short)
     let_go(live, work)
     [stopped] = live.events.wait_for("service-shutdown")
-    assert str(stopped.pid) == old
-    assert live.ask("/pid") != old
+    assert stopped.pid == began.pid
+    assert live.ask("/pid") != str(began.pid)
     assert_goes_on(live, work)
 
 

@@ -1,0 +1,1 @@
+"""What happens around a request: callbacks after its response, routes that answer later."""

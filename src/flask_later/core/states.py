@@ -6,6 +6,7 @@ The table they form is drawn in ``docs/design/states.md``.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from flask_later.core.job import (
     FINISHED,
@@ -64,15 +65,23 @@ def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
     """A running job after *outcome*, which carries its fence."""
     match outcome:
         case Succeeded(_, result):
-            return _finished(record, JobState.SUCCEEDED, now)._replace(result=result, error=None)
+            return _finished(record, JobState.SUCCEEDED, now, result=result, error=None)
         case Failed(_, error, taken):
-            return _finished(record, JobState.FAILED, now)._replace(
-                error=error, failures=record.failures + 1, fence=record.fence + taken
+            return _finished(
+                record,
+                JobState.FAILED,
+                now,
+                error=error,
+                failures=record.failures + 1,
+                fence=record.fence + taken,
             )
         case Cancelled():
             return _finished(record, JobState.CANCELLED, now)
         case Again(_, run_at, error, taken):
-            return _waiting(record, run_at, now)._replace(
+            return _waiting(
+                record,
+                run_at,
+                now,
                 error=error or record.error,
                 failures=record.failures + (error is not None),
                 fence=record.fence + taken,
@@ -80,7 +89,6 @@ def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
         case Released():
             return released(record, now)
         case Parked() if record.stop is StopReason.CANCELLED:
-            # Parked, it would wait to be run, and nobody wants that any more.
             return _finished(record, JobState.CANCELLED, now)
         case Parked(_, error, signature):
             return record._replace(
@@ -94,21 +102,24 @@ def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
 
 def released(record: JobRecord, now: datetime) -> JobRecord:
     """A running job whose attempt is given back. The fence moves: its thread may still write."""
-    return _waiting(record, record.run_at, now)._replace(
-        attempts=record.attempts - 1, releases=record.releases + 1, fence=record.fence + 1
+    return _waiting(
+        record,
+        record.run_at,
+        now,
+        attempts=record.attempts - 1,
+        releases=record.releases + 1,
+        fence=record.fence + 1,
     )
 
 
 def rescued(record: JobRecord, now: datetime) -> JobRecord:
     """A running job whose worker died. Crashes have a budget of their own."""
     crashes = record.crashes + 1
-    taken = record._replace(crashes=crashes, fence=record.fence + 1)
-    if crashes >= MAX_CRASHES:
-        message = f"The worker died {crashes} times while it ran this job."
-        return _finished(taken, JobState.FAILED, now)._replace(
-            error=ErrorRecord("WorkerDied", message)
-        )
-    return _waiting(taken, record.run_at, now)
+    fence = record.fence + 1
+    if crashes < MAX_CRASHES:
+        return _waiting(record, record.run_at, now, crashes=crashes, fence=fence)
+    error = ErrorRecord("WorkerDied", f"The worker died {crashes} times while it ran this job.")
+    return _finished(record, JobState.FAILED, now, error=error, crashes=crashes, fence=fence)
 
 
 def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
@@ -122,8 +133,16 @@ def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
         case Cancel() if record.state in _CANCELLABLE:
             return _finished(record, JobState.CANCELLED, now)
         case Retry() if record.state in _RETRYABLE:
-            return _waiting(record, now, now)._replace(
-                attempts=0, failures=0, crashes=0, releases=0, error=None, finished_at=None
+            return _waiting(
+                record,
+                now,
+                now,
+                attempts=0,
+                failures=0,
+                crashes=0,
+                releases=0,
+                error=None,
+                finished_at=None,
             )
         case Resume() if record.state in _RESUMABLE:
             return resumed(record, now)
@@ -136,14 +155,15 @@ def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
 
 def resumed(record: JobRecord, now: datetime) -> JobRecord:
     """A parked or held job, waiting again."""
-    return _waiting(record, record.run_at, now)._replace(error=None, parked_for=None)
+    return _waiting(record, record.run_at, now, error=None, parked_for=None)
 
 
-def _waiting(record: JobRecord, run_at: datetime, now: datetime) -> JobRecord:
+def _waiting(record: JobRecord, run_at: datetime, now: datetime, **changes: Any) -> JobRecord:
     if record.stop is StopReason.CANCELLED and record.state is JobState.RUNNING:
-        return _finished(record, JobState.CANCELLED, now)
-    return record._replace(state=waiting_state(run_at, now), run_at=run_at, worker=None, stop=None)
+        return _finished(record, JobState.CANCELLED, now, **changes)
+    state = waiting_state(run_at, now)
+    return record._replace(state=state, run_at=run_at, worker=None, stop=None, **changes)
 
 
-def _finished(record: JobRecord, state: JobState, now: datetime) -> JobRecord:
-    return record._replace(state=state, finished_at=now, worker=None, stop=None)
+def _finished(record: JobRecord, state: JobState, now: datetime, **changes: Any) -> JobRecord:
+    return record._replace(state=state, finished_at=now, worker=None, stop=None, **changes)

@@ -54,8 +54,10 @@ from flask_later.stores.waiters import Waiters
 
 #: Finished records kept at most, whatever the limits say: memory is not a place for history.
 _MAX_FINISHED = 10_000
-#: Void places in a heap that are not worth a clean-up.
+#: Void places that are not worth a clean-up.
 _FEW = 64
+_LONGEST_CURSOR = 20
+_FEW_AT_A_TIME = (JobState.HELD, JobState.RUNNING, JobState.PARKED)
 
 
 class _Row:
@@ -69,7 +71,8 @@ class _Row:
         self.place: _Place | None = None
 
 
-#: An entry of a heap. It is void once its row has another place: entries are never searched for.
+#: An entry of a heap or a deque. It is void once its row has another place, so that no entry has
+#: to be searched for.
 _Place = tuple[float, int, _Row]
 
 
@@ -93,12 +96,16 @@ class MemoryStore(Store):
         self._seq = 0
         self._rows: dict[str, _Row] = {}
         self._unique: dict[str, str] = {}
-        # Where a row is by its state: queued and scheduled ones in heaps, the others in the order
-        # in which they came there.
+        # Where a row is by its state: queued and scheduled ones in heaps, finished ones in the
+        # order of their end, and the few others by id.
         self._ready: dict[str, list[_Place]] = {}
         self._due: list[_Place] = []
         self._waiting = 0
-        self._ids: dict[JobState, dict[str, None]] = {state: {} for state in JobState}
+        self._ended: dict[JobState, deque[_Place]] = {state: deque() for state in FINISHED}
+        self._finished = 0
+        self._ids: dict[JobState, dict[str, None]] = {state: {} for state in _FEW_AT_A_TIME}
+        #: Since when a worker's beats have not named an attempt that it should hold.
+        self._left_out: dict[str, dict[Claim, datetime]] = {}
         self._paused: set[str] = set()
         self._logs: dict[str, deque[LogLine]] = {}
         self._last_due: dict[str, datetime] = {}
@@ -118,6 +125,7 @@ class MemoryStore(Store):
     def retire(self, worker: str) -> Sequence[Hint]:
         now = self._clock.now()
         with self._lock:
+            self._left_out.pop(worker, None)
             rows = self._held_by(worker)
             for row in rows:
                 self._put(row, released(row.record, now))
@@ -127,8 +135,7 @@ class MemoryStore(Store):
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         with self._lock:
-            new = [record for record in records if self._existing(record) is None]
-            self._require_room(len(new))
+            self._require_room(records)
             return [self._add(record) for record in records]
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
@@ -136,7 +143,7 @@ class MemoryStore(Store):
             last = self._last_due.get(schedule)
             if last is not None and last >= due_at:
                 return False
-            self._require_room(1)
+            self._require_room([record])
             self._add(record)
             self._last_due[schedule] = due_at
             return True
@@ -145,10 +152,12 @@ class MemoryStore(Store):
         with self._lock:
             return dict(self._last_due)
 
-    def _require_room(self, jobs: int) -> None:
+    def _require_room(self, records: Sequence[JobRecord]) -> None:
         pending = self._waiting + len(self._ids[JobState.HELD])
-        if pending + jobs > self._limits.max_pending:
-            raise QueueFullError(pending, self._limits.max_pending)
+        if pending + len(records) > self._limits.max_pending:
+            new = [record for record in records if self._existing(record) is None]
+            if pending + len(new) > self._limits.max_pending:
+                raise QueueFullError(pending, self._limits.max_pending)
 
     def _existing(self, record: JobRecord) -> _Row | None:
         row = self._rows.get(record.id)
@@ -176,7 +185,7 @@ class MemoryStore(Store):
         with self._lock:
             for outcome in outcomes:
                 (done if self._settle(outcome, now) else stale).append(outcome.claim)
-            taken = [self._claim(row, worker, now) for row in self._best(want)]
+            taken = self._claim(worker, want, now)
         return Handover(taken, done, stale)
 
     def _settle(self, outcome: Outcome, now: datetime) -> bool:
@@ -188,16 +197,13 @@ class MemoryStore(Store):
             self._put(row, settled(row.record, outcome, now))
         return True
 
-    def _claim(self, row: _Row, worker: str, now: datetime) -> JobRecord:
-        self._put(row, claimed(row.record, worker, now))
-        return row.record
-
-    def _best(self, want: Want) -> Iterator[_Row]:
-        for _ in range(want.limit):
-            heap = self._best_heap(want)
-            if heap is None:
-                return
-            yield heap[0][2]
+    def _claim(self, worker: str, want: Want, now: datetime) -> list[JobRecord]:
+        taken: list[JobRecord] = []
+        while len(taken) < want.limit and (heap := self._best_heap(want)):
+            row = heappop(heap)[2]
+            self._put(row, claimed(row.record, worker, now))
+            taken.append(row.record)
+        return taken
 
     def _best_heap(self, want: Want) -> list[_Place] | None:
         if want.prefer is not None and (heap := self._runnable(want.prefer.queue)):
@@ -223,26 +229,33 @@ class MemoryStore(Store):
     ) -> Mapping[Claim, StopReason]:
         now = self._clock.now()
         with self._lock:
-            self._release_left_out(worker, {claim.job_id for claim in holding}, now)
+            self._release_left_out(worker, holding, now)
             for note in notes:
                 self._note(note, now)
             stops = {claim: self._stop_reason(claim) for claim in holding}
         return {claim: reason for claim, reason in stops.items() if reason is not None}
 
-    def _release_left_out(self, worker: str, holding: set[str], now: datetime) -> None:
-        for row in self._held_by(worker):
-            started = row.record.started_at or now
-            if row.record.id not in holding and (now - started).total_seconds() >= 2 * BEAT:
-                self._put(row, released(row.record, now))
+    def _release_left_out(self, worker: str, holding: Collection[Claim], now: datetime) -> None:
+        left_out = {
+            claim: row
+            for row in self._held_by(worker)
+            if (claim := Claim(row.record.id, row.record.fence)) not in holding
+        }
+        before = self._left_out.get(worker, {})
+        since = {claim: before.get(claim, now) for claim in left_out}
+        for claim, first in since.items():
+            if (now - first).total_seconds() >= BEAT:
+                self._put(left_out[claim], released(left_out[claim].record, now))
+        self._left_out[worker] = since
 
     def _held_by(self, worker: str) -> list[_Row]:
         running = [self._rows[job_id] for job_id in self._ids[JobState.RUNNING]]
         return [row for row in running if row.record.worker == worker]
 
     def _note(self, note: Note, now: datetime) -> None:
-        if self._stop_reason(note.claim) is StopReason.LOST:
+        row = self._rows.get(note.claim.job_id)
+        if row is None or row.record.fence != note.claim.fence:
             return
-        row = self._rows[note.claim.job_id]
         if note.progress is not None:
             row.record = row.record._replace(progress=note.progress)
         if note.lines:
@@ -294,7 +307,7 @@ class MemoryStore(Store):
         self, wanted: JobFilter = EVERYTHING, after: str | None = None, limit: int = 100
     ) -> Page:
         limit = max(1, min(limit, MAX_PAGE))
-        before = inf if after is None else int(after) if after.isdecimal() else 0
+        before = inf if after is None else _seq_of(after)
         with self._lock:
             # A copy, newest first: reading must not hold up those who work.
             rows = list(reversed(self._rows.values()))
@@ -356,11 +369,18 @@ class MemoryStore(Store):
 
     def _prune(self, now: datetime, budget: int) -> None:
         for state in FINISHED:
-            for row in [self._rows[job_id] for job_id in islice(self._ids[state], budget)]:
-                ended = row.record.finished_at or now
-                if now - ended < self._limits.keep[state]:
+            for _ in range(budget):
+                row = self._oldest(state)
+                if row is None or now - _end_of(row.record) < self._limits.keep[state]:
                     break
                 self._drop(row)
+
+    def _oldest(self, state: JobState) -> _Row | None:
+        """Return the row in this final state that ended first."""
+        ended = self._ended[state]
+        while ended and ended[0][2].place is not ended[0]:
+            ended.popleft()
+        return ended[0][2] if ended else None
 
     # Waiting
 
@@ -402,10 +422,10 @@ class MemoryStore(Store):
             self._push(row, record.run_at.timestamp(), self._due)
             if self._due[0] is row.place:
                 self._waiters.wake_all(DUE)
+        elif state in FINISHED:
+            self._end(row)
         else:
             self._ids[state][record.id] = None
-            if state in FINISHED:
-                self._end(record)
 
     def _leave(self, row: _Row) -> None:
         record = row.record
@@ -413,8 +433,11 @@ class MemoryStore(Store):
             del self._unique[record.unique_key]
         if row.place is None:
             del self._ids[record.state][record.id]
+            return
+        row.place = None
+        if record.state in FINISHED:
+            self._finished -= 1
         else:
-            row.place = None
             self._waiting -= 1
 
     def _push(self, row: _Row, key: float, heap: list[_Place]) -> None:
@@ -426,15 +449,31 @@ class MemoryStore(Store):
         row.place = (key, row.seq, row)
         heappush(heap, row.place)
 
-    def _end(self, record: JobRecord) -> None:
-        self._waiters.wake_all(record.id)
-        ids = [ids for state in FINISHED if (ids := self._ids[state])]
-        if sum(map(len, ids)) > self._limits.max_finished:
-            oldest = [self._rows[next(iter(each))] for each in ids]
-            self._drop(min(oldest, key=lambda row: row.record.finished_at or record.created_at))
+    def _end(self, row: _Row) -> None:
+        self._waiters.wake_all(row.record.id)
+        self._finished += 1
+        ended = self._ended[row.record.state]
+        if len(ended) > 2 * self._finished + _FEW:
+            living = [place for place in ended if place[2].place is place]
+            ended.clear()
+            ended.extend(living)
+        row.place = (0.0, row.seq, row)
+        ended.append(row.place)
+        if self._finished > self._limits.max_finished:
+            oldest = filter(None, map(self._oldest, FINISHED))
+            self._drop(min(oldest, key=lambda row: _end_of(row.record)))
 
     def _hint(self, row: _Row) -> Hint:
         return Hint(self.identity, row.record.queue, row.record.id, row.record.fence)
+
+
+def _seq_of(cursor: str) -> int:
+    """Return the place that a cursor names; one that is not ours names the end."""
+    return int(cursor) if cursor.isdecimal() and len(cursor) < _LONGEST_CURSOR else 0
+
+
+def _end_of(record: JobRecord) -> datetime:
+    return record.finished_at or record.created_at
 
 
 def _matches(record: JobRecord, wanted: JobFilter) -> bool:

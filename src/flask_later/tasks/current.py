@@ -52,6 +52,7 @@ class Attempt:
         "_progress",
         "_stop_reason",
         "attempt",
+        "claim",
         "fence",
         "id",
         "queue",
@@ -84,6 +85,7 @@ class Attempt:
         self.scheduled_at = scheduled_at
         #: What crossed over from the request.
         self.snapshot = snapshot
+        self.claim = Claim(id, fence)
         self._news = news
         self._stop_reason: StopReason | None = None
         self._progress: Progress | None = None
@@ -148,10 +150,6 @@ class Attempt:
             self._news(self)
 
     # For the worker
-
-    @property
-    def claim(self) -> Claim:
-        return Claim(self.id, self.fence)
 
     def ask_to_stop(self, reason: StopReason) -> None:
         """Make the next cancellation point end the task. The first reason stays."""

@@ -78,7 +78,12 @@ def capture(carriers: Carriers, inherited: Snapshot) -> str:
 
     Inside a request it is the request's; inside a job it is *inherited* from that job.
     """
-    facts = _of_request() if has_request_context() else _of_job(inherited)
+    if has_request_context():
+        facts = _of_request()
+    elif inherited is NO_REQUEST and not carriers:
+        return EMPTY
+    else:
+        facts = _of_job(inherited)
     if carriers and (carried := carriers.capture()):
         facts["carried"] = carried
     return payload.dumps(facts, where="what Later.carry captured") if facts else EMPTY

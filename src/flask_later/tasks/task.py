@@ -303,7 +303,7 @@ def require_function(function: object) -> Callable[..., Any]:
         )
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidTaskError(
-            f"The generator {function.__name__!r}",
+            f"The generator {getattr(function, '__name__', '')!r}",
             "cannot be a task, because nobody takes what it yields",
             "Return a list, and tell the progress with current_job.track(...).",
         )

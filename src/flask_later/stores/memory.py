@@ -50,6 +50,7 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
+from flask_later.stores.lock import PatientLock
 from flask_later.stores.waiters import Waiters
 
 #: Finished records kept at most, whatever the limits say: memory is not a place for history.
@@ -91,7 +92,7 @@ class MemoryStore(Store):
         self.identity = f"memory-{secrets.token_hex(8)}"
         self._clock = clock
         self._limits = replace(limits, max_finished=min(limits.max_finished, _MAX_FINISHED))
-        self._lock = threading.Lock()
+        self._lock = PatientLock()
         self._waiters = Waiters(self._lock, clock)
         self._seq = 0
         self._rows: dict[str, _Row] = {}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
+from typing import cast
 
 from flask_later.core.clock import Clock
+from flask_later.stores.lock import PatientLock
 
 #: What those who named no topic wait for: any queue.
 _ANY = "@any"
@@ -17,7 +19,7 @@ class Waiters:
     Every waiter has a condition of its own, so that a hint wakes one thread and not the herd.
     """
 
-    def __init__(self, lock: threading.Lock, clock: Clock) -> None:
+    def __init__(self, lock: PatientLock, clock: Clock) -> None:
         self._lock = lock
         self._clock = clock
         # A dict keeps the order in which they came, and forgets one of them at once.
@@ -25,7 +27,7 @@ class Waiters:
 
     def wait(self, topics: Collection[str], timeout: float) -> None:
         """Sleep until woken or *timeout* seconds are over. The caller holds the lock."""
-        condition = threading.Condition(self._lock)
+        condition = threading.Condition(cast("threading.Lock", self._lock))
         topics = topics or (_ANY,)
         for topic in topics:
             self._waiting.setdefault(topic, {})[condition] = None

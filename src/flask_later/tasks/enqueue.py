@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from flask_later.errors import (
     UnsupportedError,
 )
 from flask_later.tasks.current import current_attempt
+from flask_later.tasks.ids import new_id
 from flask_later.tasks.job import Job, hint_to, read
 from flask_later.tasks.snapshot import capture
 from flask_later.tasks.state import AppState, get_state
@@ -99,7 +99,7 @@ def _record(
     now = state.clock.now()
     run_at = options.run_at(now)
     return JobRecord(
-        os.urandom(16).hex(),
+        new_id(),
         definition.name,
         options.queue,
         payload.dump_call(

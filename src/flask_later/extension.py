@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from flask import Blueprint, Flask, has_app_context
 
@@ -52,6 +52,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 LIFECYCLE_KEY = "later.lifecycle"
+PREPARED_KEY = "later.prepared"
 
 _logger = logging.getLogger(__name__)
 
@@ -283,6 +284,18 @@ def make_process(state: AppState, services: ServiceDefinitions) -> Process:
     )
 
 
+class Prepared(NamedTuple):
+    """Parts that are used as they are, where the others are made from the settings.
+
+    Put into ``app.extensions[PREPARED_KEY]`` before the first use, by whoever tests a store or an
+    engine. The store must tell the time by this clock.
+    """
+
+    clock: Clock | None = None
+    store: Store | None = None
+    engine: Engine | None = None
+
+
 class _Assembly:
     """Makes an app's parts from its settings, once, when somebody first needs them."""
 
@@ -303,9 +316,11 @@ class _Assembly:
         app = self._app
         settings = Settings.from_config(app.config)
         manual = app.testing if settings.manual is None else settings.manual
-        clock: Clock = VirtualClock() if manual else SystemClock()
-        store = _make_store(app, settings, clock)
-        engine = _make_engine(settings, store)
+        prepared: Prepared = app.extensions.get(PREPARED_KEY, Prepared())
+        clock = prepared.clock or (VirtualClock() if manual else SystemClock())
+        store = prepared.store or _make_store(app, settings, clock)
+        engine = prepared.engine or _make_engine(settings)
+        _require_reach(settings, engine, store)
         for task in self._registry.tasks():
             enqueue.require_durable(task, store)
         store.open()
@@ -338,18 +353,21 @@ def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
     return store
 
 
-def _make_engine(settings: Settings, store: Store) -> Engine:
+def _make_engine(settings: Settings) -> Engine:
     if settings.engine != "native":
         expected = f"'native', the only engine so far.{closest(settings.engine, ['native'])}"
         raise InvalidSettingError("LATER_ENGINE", repr(settings.engine), expected)
     engine: Engine = _load("engines.native", "NativeEngine")()
+    return engine
+
+
+def _require_reach(settings: Settings, engine: Engine, store: Store) -> None:
     if _REACHES.index(store.reach) < _REACHES.index(engine.requires_reach):
         raise UnsupportedError(
             f"LATER_ENGINE = {settings.engine!r}",
             f"its workers cannot see a store of the reach {store.reach!r}",
             "Set LATER_STORE to a store they can see.",
         )
-    return engine
 
 
 def _load(module: str, name: str) -> Any:

@@ -23,20 +23,23 @@ def test_a_process_for_each_request_runs_its_callback_before_it_ends(run: Run) -
     assert (response.complete, ended["met"]) == (True, True)
 
 
-def test_a_job_of_such_a_process_waits_for_one_that_serves(run: Run) -> None:
-    """It has no time to run jobs, but the store keeps them."""
+def test_such_a_process_starts_nothing_and_stores_its_job(run: Run) -> None:
+    """It ends too soon to run a job or a service; a process that stays does it."""
     live = run("werkzeug-processes")
     key = new_key()
-    live.post(f"/jobs/quick/{key}")
+    live.post(f"/jobs/patient/{key}")
     live.stop()
+    assert live.events.find("task-began", key=key) == []
+    assert live.events.find("service-startup") == []
     again = run("gunicorn-2-workers")
-    again.events.wait_for("task-ran", key=key)
+    again.open_gate(key)
+    again.events.wait_for("task-ended", key=key)
     again.stop()
-    assert len(again.events.find("task-ran", key=key)) == 1
+    assert len(again.events.find("task-began", key=key)) == 1
 
 
 def test_uwsgi_without_threads_says_so(run: Run) -> None:
     """Our threads would stand still there while no request is served."""
     live = run("uwsgi-threadless")
     live.ask("/pid")
-    wait_until(lambda: "--enable-threads" in live.log, lambda: live.log)
+    wait_until(lambda: "enable-threads" in live.log, lambda: live.log)

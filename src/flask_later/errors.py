@@ -17,6 +17,8 @@
     │   ├── OutsideRequestError
     │   ├── NotServingError
     │   ├── ManualModeError
+    │   ├── NotManualError
+    │   ├── EndlessWorkError
     │   ├── WaitInsideJobError
     │   └── UnknownServiceError
     ├── EnqueueError                  raised in the caller: nothing was stored
@@ -262,6 +264,38 @@ class ManualModeError(UsageError):
             f"{self.what} would wait for ever: LATER_MANUAL is on (it follows app.testing), so "
             f"nothing runs by itself. Call flask_later.testing.run_all(app) first, or set "
             f"LATER_MANUAL = False for a live server."
+        )
+
+
+class NotManualError(UsageError):
+    """The test kit was asked to run what runs by itself."""
+
+    def __init__(self, what: str, app: str) -> None:
+        super().__init__(what, app)
+        self.what = what
+        self.app = app
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} was called for the app {self.app!r}, where LATER_MANUAL is off: threads "
+            f"run its work, by the real clock. Set app.testing = True or LATER_MANUAL = True "
+            f"before its first use, or wait for a job with job.wait(timeout=5)."
+        )
+
+
+class EndlessWorkError(UsageError):
+    """The test kit ran so much that the work probably makes more work for ever."""
+
+    def __init__(self, ran: int, last: str) -> None:
+        super().__init__(ran, last)
+        self.ran = ran
+        self.last = last
+
+    def __str__(self) -> str:
+        return (
+            f"{self.ran} jobs and callbacks were run, and more are left; the last was {self.last}. "
+            f"Does it enqueue itself, or raise TryAgain() without a delay? If it really is that "
+            f"much: run_all(app, limit={10 * self.ran})."
         )
 
 

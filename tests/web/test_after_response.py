@@ -22,7 +22,8 @@ from flask_later.core.clock import SystemClock
 from flask_later.errors import CallbackQueueFullError, InvalidTaskError, OutsideRequestError
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.signals import callbacks_dropped
-from flask_later.web.after_response import AfterResponse, CallbackHandle, after_this_response
+from flask_later.web.after_response import AfterResponse, after_this_response
+from flask_later.web.aftermath import CallbackHandle
 from flask_later.web.exchange import Exchange, StandingCallbacks
 
 PATIENCE = 10.0
@@ -188,6 +189,24 @@ class TestKindsOfResponses:
 
         assert Server(site.app).serve() == b"one two"
         assert site.finish() == ["from the stream"]
+
+    def test_call_on_close(self, site: Site) -> None:
+        """What the response itself does at its end may leave callbacks, if it was watched."""
+
+        @site.route
+        def view() -> Response:
+            response = Response("hello")
+            response.call_on_close(end)
+            site.leave("left")
+            return response
+
+        def end() -> None:
+            with site.app.request_context(server.environ):
+                site.leave("at the end")
+
+        server = Server(site.app)
+        server.serve()
+        assert site.finish() == ["left", "at the end"]
 
     def test_head(self, site: Site) -> None:
         """HEAD has no body, which some servers do not even ask for."""

@@ -51,7 +51,7 @@ class App(Protocol):
 class Callback:
     """One call that has a place. It runs, or is cancelled, but never both and never twice."""
 
-    __slots__ = ("_place", "args", "function", "kwargs")
+    __slots__ = ("_place", "args", "function", "is_always", "kwargs")
 
     def __init__(
         self,
@@ -63,6 +63,8 @@ class Callback:
         self.function = function
         self.args = args
         self.kwargs = kwargs
+        #: Whether it is to run after a failed response as well; who hands over asks.
+        self.is_always = False
         # Who pops the only item owns the callback: list.pop is atomic, so one of all who try.
         self._place = [free]
 

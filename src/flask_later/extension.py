@@ -41,11 +41,8 @@ from flask_later.tasks.registry import Registry
 from flask_later.tasks.snapshot import Carrier
 from flask_later.tasks.state import KEY, AppState, Parts, get_app, get_state
 from flask_later.tasks.task import Call, TaskOptions
-from flask_later.web.after_response import (
-    AfterResponse,
-    CallbackHandle,
-    after_this_response,
-)
+from flask_later.web.after_response import AfterResponse, after_this_response
+from flask_later.web.aftermath import CallbackHandle
 from flask_later.web.exchange import StandingCallbacks
 
 P = ParamSpec("P")
@@ -240,7 +237,7 @@ class Later(TaskCollection):
         :raises NotInitializedError: if the app has no ``Later``.
         """
         with app.app_context():
-            self._lifecycle("later.start()").serve()
+            self._lifecycle("later.start()").start()
 
     def stop(self, app: Flask, timeout: float | None = None) -> None:
         """Stop what :meth:`start`, or a request, began; a process does it by itself at its end.

@@ -48,7 +48,7 @@ class Site:
         self.app.wsgi_app = AfterResponse(self.app, self._started, self.standing)  # type: ignore[method-assign]
         self.callbacks.start()
 
-    def _started(self) -> Callbacks:
+    def _started(self, environ: object) -> Callbacks:
         self.asked += 1
         return self.callbacks
 
@@ -317,7 +317,7 @@ class TestKindsOfResponses:
 def AfterResponseOf(inner: WSGIApp, site: Site) -> AfterResponse:  # noqa: N802
     """Put the middleware around *inner* in place of the app's own."""
     site.app.wsgi_app = inner  # type: ignore[method-assign]
-    return AfterResponse(site.app, lambda: site.callbacks, site.standing)
+    return AfterResponse(site.app, lambda environ: site.callbacks, site.standing)
 
 
 class TestFailures:

@@ -18,8 +18,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from flask_later import signals
 from flask_later.core.engine import Ran, never
@@ -27,6 +27,7 @@ from flask_later.core.job import Hint
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.services import Services
+from flask_later.runtime.surroundings import complaints
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
@@ -52,13 +53,31 @@ class Lifecycle:
         self._pid = 0
         self._process: Process | None = None
         self._stopped = False
+        #: The process in which a request was seen.
+        self._requested = 0
 
     def serve(self) -> Process:
-        """Return what runs in this process, started if it was not: this process serves."""
+        """Return what runs in this process, started if it was not: this process serves.
+
+        What was stopped stays stopped, since requests still come in while a server drains.
+        """
         process = self._process
         if process is not None and self._pid == os.getpid():
             return process
         return self._start()
+
+    def start(self) -> Process:
+        """Return what runs in this process, started if it was not, or was stopped."""
+        if self._stopped and self._pid == os.getpid():
+            self._process = None
+        return self.serve()
+
+    def callbacks(self, environ: Mapping[str, Any]) -> Callbacks:
+        """Return the callbacks of this process, which serves: a request came in."""
+        process = self._process
+        if process is None or self._requested != os.getpid():
+            process = self._first_request(environ)
+        return process.callbacks
 
     def ensure_started(self) -> bool:
         """Whether jobs that are stored here are also run here."""
@@ -77,9 +96,12 @@ class Lifecycle:
         process = self.current()
         return Ran.REFUSED if process is None else process.worker.run(hint, more)
 
-    def callbacks(self) -> Callbacks:
-        """Return the callbacks of this process, which serves: a request came in."""
-        return self.serve().callbacks
+    def _first_request(self, environ: Mapping[str, Any]) -> Process:
+        process = self.serve()
+        for complaint in complaints(environ, self._get_state().store):
+            _logger.warning(complaint)
+        self._requested = os.getpid()
+        return process
 
     def _start(self) -> Process:
         # A lock that was held during a fork stays locked in the child, so each process has its
@@ -90,13 +112,16 @@ class Lifecycle:
             state = self._get_state()
             state.store.open()
             process = self._make()
-            self._stopped = False
             # Known before its threads run, since they ask for it.
-            self._process = process
-            self._pid = os.getpid()
+            self._process, self._pid, self._stopped = process, os.getpid(), False
             if not state.parts.manual:
                 _exits.add(self)
-                _begin(state, process)
+                try:
+                    _begin(state, process)
+                except BaseException:
+                    # No thread could be started: the next request tries again.
+                    self._process = None
+                    raise
             return process
 
     def stop(self, timeout: float) -> None:

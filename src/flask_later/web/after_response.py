@@ -65,7 +65,10 @@ class AfterResponse:
     """
 
     def __init__(
-        self, app: Flask, callbacks: Callable[[WSGIEnvironment], Callbacks], standing: StandingCallbacks
+        self,
+        app: Flask,
+        callbacks: Callable[[WSGIEnvironment], Callbacks],
+        standing: StandingCallbacks,
     ) -> None:
         self._app = app
         self._wsgi_app = app.wsgi_app

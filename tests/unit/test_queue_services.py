@@ -94,9 +94,9 @@ def handled(mailer: type[Mailer]) -> list[int]:
 
 
 def test_items_are_handled_in_their_order(make: Make, mailer: type[Mailer]) -> None:
-    """First in, first out, one after another."""
+    """First in, first out, one after another; on the real clock, where put has to wake it."""
     mailer.gate.set()
-    services = make(mailer)
+    services = make(mailer, real=True)
     fill(services, mailer)
     assert [mailer.handled.get(timeout=LIMIT) for _ in range(3)] == [1, 2, 3]
 
@@ -127,8 +127,8 @@ def test_a_full_queue_refuses_at_once(make: Make, mailer: type[Mailer]) -> None:
 
 
 def test_put_waits_for_room(make: Make, mailer: type[Mailer]) -> None:
-    """With a timeout the item goes in as soon as there is room."""
-    services = make(mailer)
+    """With a timeout the item goes in as soon as there is room, which wakes who waits."""
+    services = make(mailer, real=True)
     fill(services, mailer)
     waiting = start_thread("putter", lambda: services[mailer].put(4, timeout=3600))
     mailer.gate.set()
@@ -238,6 +238,8 @@ def test_what_is_left_at_the_deadline_is_counted(
     assert "service 'MailerHere' stopped with 3 items in its queue; they are lost" in caplog.text
     mailer.gate.set()
     assert handled(mailer) == []
+    assert services[mailer].stop(LIMIT)
+    assert caplog.text.count("items in its queue") == 1
 
 
 def test_draining_ends_before_the_deadline(
@@ -258,8 +260,10 @@ def test_draining_ends_before_the_deadline(
     services.start()
     for item in range(Endless.maxsize):
         services[Endless].put(item)
-    assert services[Endless].stop(0.5)
-    assert mailer.handled.get(timeout=LIMIT) == -1
+    services.stop()
+    services.join(time.monotonic() + 0.5)
+    assert services[Endless].status is ServiceStatus.STOPPED
+    assert list(mailer.handled.queue) == [-1]
     assert "items in its queue; they are lost" in caplog.text
 
 
@@ -312,6 +316,7 @@ def test_a_startup_that_fails_while_it_drains_is_not_repeated(
 ) -> None:
     """What makes no progress ends, and the items are counted."""
     broken = threading.Event()
+    refused: list[int] = []
 
     class Broken(Mailer):
         handled = mailer.handled
@@ -320,6 +325,7 @@ def test_a_startup_that_fails_while_it_drains_is_not_repeated(
 
         def startup(self) -> None:
             if broken.is_set():
+                refused.append(1)
                 raise ConnectionError
 
     services = make(Broken)
@@ -328,6 +334,7 @@ def test_a_startup_that_fails_while_it_drains_is_not_repeated(
     mailer.gate.set()
     assert services[Broken].stop(LIMIT)
     assert "stopped with 3 items in its queue" in caplog.text
+    assert refused == [1]
 
 
 def test_nothing_that_was_accepted_is_lost(make: Make, mailer: type[Mailer]) -> None:

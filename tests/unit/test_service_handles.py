@@ -182,6 +182,58 @@ def test_a_busy_service_is_left_alone_at_the_timeout(
     assert handle.status is ServiceStatus.STOPPING
 
 
+def test_the_first_reason_to_stop_stays(make: Make, busy: type[Busy]) -> None:
+    """A service that was stopped by hand is not told another reason when the process ends."""
+    services = make(busy)
+    services.start()
+    busy.started.get(timeout=LIMIT)
+    services[busy].stop(0)
+    services.stop()
+    service = services[busy].service
+    assert service is not None
+    assert service.stop_reason == "stop"
+
+
+def test_a_second_stop_does_not_change_since(make: Make, busy: type[Busy]) -> None:
+    """The status tells how long the service has ignored the stop."""
+    clock = VirtualClock()
+    handle = make(busy, clock=clock)[busy]
+    handle.start()
+    busy.started.get(timeout=LIMIT)
+    clock.advance(5)
+    stopped_at = clock.now()
+    handle.stop(0)
+    clock.advance(5)
+    handle.stop(0)
+    assert handle.info.since == stopped_at
+
+
+def test_a_stop_during_startup_comes_to_shutdown_without_a_handle(make: Make) -> None:
+    """A startup that was begun is finished, and undone."""
+    hooks: Queue[str] = Queue()
+    go_on = threading.Event()
+
+    class Slow(Service):
+        def startup(self) -> None:
+            hooks.put("startup")
+            go_on.wait(LIMIT)
+
+        def handle(self) -> None:
+            hooks.put("handle")
+
+        def shutdown(self) -> None:
+            hooks.put(f"shutdown while {services[Slow].status}")
+
+    services = make(Slow)
+    services.start()
+    assert hooks.get(timeout=LIMIT) == "startup"
+    assert not services[Slow].stop(0)
+    go_on.set()
+    assert hooks.get(timeout=LIMIT) == "shutdown while stopping"
+    assert services[Slow].stop(LIMIT)
+    assert hooks.empty()
+
+
 def test_a_start_waits_for_the_end_of_the_one_before(make: Make, busy: type[Busy]) -> None:
     """A service that is still stopping starts again once it has ended, never beside itself."""
     handle = make(busy)[busy]

@@ -14,7 +14,7 @@ from flask_later.core.clock import VirtualClock
 from flask_later.errors import UsageError
 from flask_later.runtime.service import Service
 from flask_later.runtime.service_definitions import ServiceDefinitions
-from flask_later.runtime.service_thread import HURRIED_CALLS, ServiceStatus
+from flask_later.runtime.service_thread import HURRIED_CALLS, ServiceStatus, pause_after
 from flask_later.runtime.services import Services
 from flask_later.signals import service_failed
 
@@ -417,6 +417,44 @@ def test_after_a_failed_startup_there_is_no_shutdown(kit: Kit) -> None:
     services[service].stop(LIMIT)
     assert kit.event() == "shutdown"
     assert kit.events.empty()
+
+
+def test_a_startup_that_fails_after_a_crash_has_no_shutdown_either(kit: Kit) -> None:
+    """The shutdown of the run before is not repeated."""
+
+    class Lost(crasher(kit, ValueError)):  # type: ignore[misc]
+        def startup(self) -> None:
+            if self.calls:
+                raise ConnectionError("refused")
+            kit.events.put("startup")
+
+    kit.started(Lost)
+    for _ in range(3):
+        kit.clock.advance(kit.failure().retry_in or 0)
+    kit.made[0]["Lost"].stop(LIMIT)
+    assert list(kit.events.queue) == ["startup", "shutdown"]
+
+
+def test_a_start_by_hand_begins_a_new_row(kit: Kit) -> None:
+    """Who starts a service has perhaps repaired it, so the first pause is short again."""
+    handle = kit.started(service := crasher(kit, ValueError))[service]
+    for _ in range(3):
+        kit.clock.advance(kit.failure().retry_in or 0)
+    assert (kit.failure().retry_in or 0) > 2
+    handle.restart(LIMIT)
+    assert (kit.failure().retry_in or 0) <= 1
+
+
+def test_a_long_error_is_cut(kit: Kit) -> None:
+    """What is kept of an exception is bounded."""
+    services = kit.started(service := crasher(kit, lambda: ValueError("x" * 10_000)))
+    kit.failure()
+    assert len(services[service].info.last_error or "") == 1000
+
+
+def test_pauses_have_jitter() -> None:
+    """Services that fell together do not come back together."""
+    assert len({pause_after(3) for _ in range(20)}) > 1
 
 
 def test_a_constructor_that_raises_is_tried_again(kit: Kit) -> None:

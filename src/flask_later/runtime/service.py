@@ -91,12 +91,11 @@ class Control:
         return True
 
     def limit_drain(self, deadline: float) -> None:
-        """Say when, in ``time.monotonic()``, the thread should have ended. The earliest counts."""
+        """Say when, in ``time.monotonic()``, the thread should have ended. The last word counts."""
         now = time.monotonic()
         until = now + _DRAIN_SHARE * (deadline - now)
         with self.changed:
-            if self._drain_until is None or until < self._drain_until:
-                self._drain_until = until
+            self._drain_until = until
 
     def may_take(self) -> bool:
         """Whether another queued item may be handled, ``changed`` held."""

@@ -171,8 +171,8 @@ class ServiceThread(Generic[S_co]):
         def run() -> None:
             try:
                 self._run_until_stopped()
-            finally:
                 self._drop_items()
+            finally:
                 ended(self)
 
         self.thread = start_thread(f"later-service-{self._definition.name}", run)

@@ -28,7 +28,9 @@ from markupsafe import Markup
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 from werkzeug.datastructures import FileStorage
 
-from flask_later.core.payload import _DECODERS, MAX_DEPTH, dump_call, dumps, load_call, loads
+from flask_later.core.decoding import DECODERS
+from flask_later.core.encoding import MAX_DEPTH
+from flask_later.core.payload import dump_call, dumps, load_call, loads
 from flask_later.errors import MalformedPayloadError, NotSerializableError, PayloadTooLargeError
 
 T = TypeVar("T")
@@ -748,7 +750,7 @@ class TestRollingDeploy:
             loads(text)
 
 
-tags = st.sampled_from([*_DECODERS, "$nothing"])
+tags = st.sampled_from([*DECODERS, "$nothing"])
 names = st.sampled_from(
     ["Colour", "Access", "Bits", "Point", "Order", "Moody", "NotData", "Order.Kind", "json", "."]
 ).map(f"{__name__}:{{}}".format)

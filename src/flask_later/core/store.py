@@ -281,8 +281,9 @@ class Store(ABC):
         """Beat for *worker*, and keep progress and log lines of its attempts.
 
         *holding* names every attempt it has in hand. One that the store believes it holds, and
-        that all beats of the last :data:`BEAT` seconds have left out, is released. Returns why any of the held should stop:
-        ``CANCELLED``, or ``LOST`` if the fence has moved on. Notes of lost attempts are dropped.
+        that all beats of the last :data:`BEAT` seconds have left out, is released. Returns why any
+        of the held should stop: ``CANCELLED``, or ``LOST`` if the fence has moved on. Notes of
+        attempts whose fence has moved on are dropped.
         """
 
     @abstractmethod

@@ -61,7 +61,8 @@ def _too_late(app: Flask) -> OutsideRequestError:
 class AfterResponse:
     """The middleware: ``app.wsgi_app = AfterResponse(app, callbacks, standing)``.
 
-    :param callbacks: called once a request, with its environ; returns those of this process, started.
+    :param callbacks: called with the environ of each request; returns those of this process,
+        started.
     """
 
     def __init__(

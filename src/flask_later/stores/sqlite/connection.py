@@ -1,0 +1,205 @@
+"""Connections to the file: one for each thread of each process, and none that crosses a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from weakref import finalize
+
+from .rows import Row
+from .trouble import translated
+
+#: All that this process has open; a fork turns them into inherited ones.
+_opened: set[sqlite3.Connection] = set()
+#: Inherited over a fork. Closing one here could delete the WAL under its owner's feet.
+_graveyard: list[sqlite3.Connection] = []
+
+
+def _bury() -> None:
+    """In the child of a fork: see to it that no inherited connection is ever closed."""
+    for raw in _opened:
+        _graveyard.append(raw)
+        _make_immortal(raw)
+    _opened.clear()
+
+
+def _make_immortal(raw: sqlite3.Connection) -> None:
+    # The end of the interpreter empties the graveyard too, and a connection without references
+    # closes itself. Without ctypes the list has to do: the child then had better use os._exit.
+    with suppress(ImportError):
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(raw))
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_bury)
+
+
+class Connection:
+    """A connection of one thread; another may close it."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+        self._pid = os.getpid()
+        # Held for each transaction, so that nobody closes what is in use.
+        self._lock = threading.RLock()
+        self._synchronous = ""
+        self.closed = False
+        with translated(self._path, self._patience):
+            # mode=rw: a file that somebody deleted is an error, not a new and empty store.
+            self._raw = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw",
+                timeout=patience,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
+            )
+            _opened.add(self._raw)
+            self._raw.row_factory = _whole_text
+            self._raw.execute("PRAGMA trusted_schema = OFF")
+            # macOS: its plain fsync does not reach the disk.
+            self._raw.execute("PRAGMA fullfsync = ON")
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it was opened by another process, which this one was forked from."""
+        return self._pid != os.getpid()
+
+    def close(self) -> None:
+        """Close it, once nobody uses it; an inherited one is left alone."""
+        if self.inherited:
+            return
+        with self._lock:
+            self.closed = True
+            self._raw.close()
+            _opened.discard(self._raw)
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """A transaction that sees one state of the file, and never waits for those who write."""
+        with self._transaction("BEGIN"):
+            yield self
+
+    @contextmanager
+    def write(self, *, full: bool) -> Generator[Connection]:
+        """A transaction that writes, one at a time among all processes.
+
+        :param full: whether what it wrote has to survive a power cut that follows at once.
+        """
+        with self._lock:
+            self._synchronize("FULL" if full else "NORMAL")
+            with self._transaction("BEGIN IMMEDIATE"):
+                yield self
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
+        """Run *statement* and return the number of rows it changed."""
+        return self._run(statement, values).rowcount
+
+    def all(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Return all rows of the answer."""
+        return self._run(statement, values).fetchall()
+
+    def one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
+        """Return the first row of the answer, if there is one."""
+        rows = self.all(statement, values)
+        return rows[0] if rows else None
+
+    def _run(self, statement: str, values: Sequence[Any]) -> sqlite3.Cursor:
+        try:
+            return self._raw.execute(statement, values)
+        except UnicodeEncodeError:
+            # SQLite's text is UTF-8, which has no lone surrogates. A text with one is kept as
+            # bytes, which equal themselves and no text; _whole_text makes it a text again.
+            return self._raw.execute(statement, [_to_bytes(value) for value in values])
+
+    def _synchronize(self, mode: str) -> None:
+        if self._synchronous != mode:
+            with translated(self._path, self._patience):
+                self._raw.execute(f"PRAGMA synchronous = {mode}")
+            self._synchronous = mode
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Generator[None]:
+        with self._lock, translated(self._path, self._patience):
+            self._raw.execute(begin)
+            try:
+                yield
+                self._raw.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        try:
+            # Some errors, such as a full disk, have ended the transaction already.
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+        except sqlite3.Error:
+            # Nobody knows what state it is in; the thread gets a new one.
+            self.close()
+
+
+class Connections:
+    """A connection to *path* for each thread that asks, closed when the thread ends."""
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+        self._mine: set[Connection] = set()
+        self._local = _Local()
+
+    def get(self) -> Connection:
+        """Return the connection of this thread in this process."""
+        owner = self._local.owner
+        if owner is None or owner.connection.closed or owner.connection.inherited:
+            owner = _Owner(Connection(self._path, self._patience))
+            self._mine.add(owner.connection)
+            # Not at exit: the last writes of the app come after that.
+            finalize(owner, _close, owner.connection, self._mine).atexit = False
+            self._local.owner = owner
+        return owner.connection
+
+    def close(self) -> None:
+        """Close those of all threads, each as soon as it is not in use."""
+        for connection in [*self._mine]:
+            _close(connection, self._mine)
+
+
+class _Owner:
+    """Held by nobody but its thread: when the thread ends it goes, and takes the connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+
+class _Local(threading.local):
+    owner: _Owner | None = None
+
+
+def _close(connection: Connection, opened: set[Connection]) -> None:
+    opened.discard(connection)
+    connection.close()
+
+
+def _whole_text(_: sqlite3.Cursor, row: Row) -> Row:
+    return tuple(map(_to_text, row)) if bytes in map(type, row) else row
+
+
+def _to_text(value: Any) -> Any:
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+
+
+def _to_bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # What UTF-8 can say has to stay text, or it would no longer be equal to itself.
+    data = value.encode("utf-8", "surrogatepass")
+    return data if any("\ud800" <= char <= "\udfff" for char in value) else value

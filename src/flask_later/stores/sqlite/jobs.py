@@ -1,0 +1,105 @@
+"""The jobs, as one transaction sees and changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from flask_later.core.job import FINISHED, JobRecord, JobState
+
+from .connection import Connection
+from .rows import CHANGING, FIELDS, from_micros, to_changes, to_micros, to_record, to_row
+
+# Composed of the names of columns, once; values are always bound.
+SELECT = f"SELECT {', '.join(FIELDS)} FROM job "
+_INSERT = (
+    f"INSERT INTO job ({', '.join(FIELDS)}, rank) VALUES ({', '.join('?' for _ in FIELDS)}, ?)"
+)
+_UPDATE = (
+    f"UPDATE job SET {', '.join(f'{name} = ?' for name in CHANGING)}, rank = ?, "
+    # What no longer runs is held by nobody, so nobody leaves it out.
+    "left_out = CASE ? WHEN 'running' THEN left_out END "
+    "WHERE id = ? AND fence = ?"
+)
+# As in the index job_unique, or SQLite does not see that it may use it.
+_HOLDER = (
+    SELECT + "WHERE unique_key = ? "
+    "AND state IN ('held', 'scheduled', 'queued', 'running', 'parked')"
+)
+# Each count is of an index of its own, and reads no job.
+_PENDING = """
+    SELECT (SELECT count(*) FROM job WHERE state = 'queued')
+        + (SELECT count(*) FROM job WHERE state = 'scheduled')
+        + (SELECT count(*) FROM job WHERE state = 'held')
+"""
+_NEXT_DUE = "SELECT min(run_at) FROM job WHERE state = 'scheduled'"
+
+
+class Jobs:
+    """The table of jobs. It also notes what those who wait have to hear after the commit."""
+
+    def __init__(self, db: Connection, now: datetime) -> None:
+        self.db = db
+        #: The instant of this transaction.
+        self.now = now
+        #: Jobs that are now finished or gone.
+        self.ended: list[str] = []
+        #: The earliest instant at which one of the jobs that now wait for their time falls due.
+        self.earliest: datetime | None = None
+
+    def load(self, job_id: str) -> JobRecord | None:
+        return self._first(SELECT + "WHERE id = ?", (job_id,))
+
+    def holder(self, unique_key: str) -> JobRecord | None:
+        """Return the unfinished job that holds *unique_key*."""
+        return self._first(_HOLDER, (unique_key,))
+
+    def select(self, condition: str, values: Sequence[Any]) -> list[JobRecord]:
+        """Return the jobs that match *condition*, which is SQL and never holds a value."""
+        return [to_record(row) for row in self.db.all(SELECT + condition, values)]
+
+    def pending(self) -> int:
+        """Count the jobs that wait."""
+        ((number,),) = self.db.all(_PENDING)
+        return int(number)
+
+    def next_due(self) -> datetime | None:
+        """Return when the next of the jobs that wait for their time falls due."""
+        ((micros,),) = self.db.all(_NEXT_DUE)
+        return None if micros is None else from_micros(micros)
+
+    def insert(self, record: JobRecord) -> None:
+        self.db.execute(_INSERT, (*to_row(record), record.rank))
+        self._remember(record)
+
+    def save(self, before: JobRecord, after: JobRecord) -> JobRecord:
+        """Write *after* over *before*, as it was read in this transaction; return *after*."""
+        values = (*to_changes(after), after.rank, after.state.value)
+        if self.db.execute(_UPDATE, (*values, before.id, before.fence)) != 1:
+            raise AssertionError(f"Job {before.id} changed within a transaction.")
+        self._remember(after)
+        return after
+
+    def delete(self, job_ids: Iterable[str]) -> None:
+        """Delete jobs and all that belongs to them."""
+        for job_id in job_ids:
+            self.db.execute("DELETE FROM log WHERE job = ?", (job_id,))
+            self.db.execute("DELETE FROM job WHERE id = ?", (job_id,))
+            self.ended.append(job_id)
+
+    def _first(self, statement: str, values: Sequence[Any]) -> JobRecord | None:
+        row = self.db.one(statement, values)
+        return None if row is None else to_record(row)
+
+    def _remember(self, record: JobRecord) -> None:
+        if record.state in FINISHED:
+            self.ended.append(record.id)
+        elif record.state is JobState.SCHEDULED:
+            self.earliest = min(record.run_at, self.earliest or record.run_at)
+
+
+def due_before(jobs: Jobs, instant: datetime, limit: int) -> list[JobRecord]:
+    """Return the jobs whose time has come, the earliest first."""
+    condition = "WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at, seq LIMIT ?"
+    return jobs.select(condition, (to_micros(instant), limit))

@@ -1,0 +1,88 @@
+"""Reading for people: pages of jobs, and what each queue holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flask_later.core.job import JobRecord, JobState
+from flask_later.core.store import MAX_PAGE, JobFilter, Page, QueueStats
+
+from .connection import Connection
+from .jobs import SELECT
+from .rows import FIELDS, from_micros, to_record
+
+_ROWS = f"SELECT {', '.join(FIELDS)}, seq FROM job "
+_COUNTS = "SELECT queue, state, count(*), min(run_at) FROM job GROUP BY queue, state"
+_PAUSED = "SELECT queue FROM paused"
+#: SQLite 3.31 takes at most 999 values in a statement.
+_AT_ONCE = 500
+#: Cursors are numbers of rows, in at most so many digits.
+_DIGITS = 18
+
+
+def get(db: Connection, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+    """Return the jobs that exist, in the order of *job_ids*."""
+    found: dict[str, JobRecord] = {}
+    for first in range(0, len(job_ids), _AT_ONCE):
+        some = job_ids[first : first + _AT_ONCE]
+        for row in db.all(SELECT + f"WHERE id IN ({_marks(some)})", some):
+            record = to_record(row)
+            found[record.id] = record
+    return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+
+def find(db: Connection, wanted: JobFilter, after: str | None, limit: int) -> Page:
+    """Return a page of matching jobs, newest first."""
+    conditions, values = _conditions(wanted)
+    if after is not None:
+        if not (after.isascii() and after.isdecimal() and len(after) <= _DIGITS):
+            return Page((), None)
+        conditions.append("seq < ?")
+        values.append(int(after))
+    limit = max(1, min(limit, MAX_PAGE))
+    where = " AND ".join(["1", *conditions])
+    rows = db.all(_ROWS + f"WHERE {where} ORDER BY seq DESC LIMIT ?", [*values, limit + 1])
+    cursor = str(rows[limit - 1][-1]) if len(rows) > limit else None
+    return Page([to_record(row[:-1]) for row in rows[:limit]], cursor)
+
+
+def stats(db: Connection) -> list[QueueStats]:
+    """Return every queue that has jobs or is paused, by name."""
+    paused = {queue for (queue,) in db.all(_PAUSED)}
+    counts: dict[str, dict[JobState, int]] = {queue: {} for queue in paused}
+    oldest: dict[str, int] = {}
+    for queue, state, number, run_at in db.all(_COUNTS):
+        counts.setdefault(queue, {})[JobState(state)] = number
+        if state == JobState.QUEUED:
+            oldest[queue] = run_at
+    return [
+        QueueStats(
+            name,
+            name in paused,
+            counts[name],
+            from_micros(oldest[name]) if name in oldest else None,
+        )
+        for name in sorted(counts)
+    ]
+
+
+def _conditions(wanted: JobFilter) -> tuple[list[str], list[Any]]:
+    """Return conditions without values, and their values."""
+    conditions: list[str] = []
+    values: list[Any] = []
+    if wanted.states is not None:
+        states = sorted(wanted.states)
+        conditions.append(f"state IN ({_marks(states)})")
+        values += [state.value for state in states]
+    if wanted.task is not None:
+        conditions.append("task = ?")
+        values.append(wanted.task)
+    if wanted.queue is not None:
+        conditions.append("queue = ?")
+        values.append(wanted.queue)
+    return conditions, values
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" for _ in values)

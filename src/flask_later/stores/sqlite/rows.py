@@ -1,0 +1,95 @@
+"""A job record as a row, and back.
+
+Instants are integer microseconds since 1970, UTC. Errors and progress are JSON, which also takes
+the texts that SQLite's UTF-8 cannot (lone surrogates in a file name, say).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from flask_later.core.job import ErrorRecord, JobRecord, JobState, Progress, StopReason
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Row = tuple[Any, ...]
+
+
+def to_micros(instant: datetime) -> int:
+    """Return *instant*, which must be aware, as microseconds. Exact, unlike ``timestamp()``."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class _Codec(NamedTuple):
+    """How a field that is neither text nor number is kept. None is always NULL."""
+
+    pack: Callable[[Any], Any]
+    unpack: Callable[[Any], Any]
+
+
+def _value_of(member: JobState | StopReason) -> str:
+    return member.value
+
+
+def _to_error(text: str) -> ErrorRecord:
+    return ErrorRecord(*json.loads(text))
+
+
+def _to_progress(text: str) -> Progress:
+    return Progress(*json.loads(text))
+
+
+_INSTANT = _Codec(to_micros, from_micros)
+_CODECS = {
+    "state": _Codec(_value_of, JobState),
+    "stop": _Codec(_value_of, StopReason),
+    "error": _Codec(json.dumps, _to_error),
+    "progress": _Codec(json.dumps, _to_progress),
+    "created_at": _INSTANT,
+    "run_at": _INSTANT,
+    "started_at": _INSTANT,
+    "finished_at": _INSTANT,
+    "scheduled_at": _INSTANT,
+}
+#: The columns that hold a record, in the order of its fields.
+FIELDS = JobRecord._fields
+_OF_FIELDS = tuple(_CODECS.get(name) for name in FIELDS)
+
+#: What a job is from the moment it is stored to its end.
+_FIXED = frozenset(
+    {"id", "task", "queue", "payload", "context", "created_at", "priority", "timeout"}
+    | {"unique_key", "scheduled_at", "schedule"}
+)
+#: The columns that change.
+CHANGING = tuple(name for name in FIELDS if name not in _FIXED)
+_OF_CHANGING = tuple(FIELDS.index(name) for name in CHANGING)
+
+
+def to_row(record: JobRecord) -> Row:
+    """Return the columns of :data:`FIELDS`."""
+    return tuple(
+        value if codec is None or value is None else codec.pack(value)
+        for codec, value in zip(_OF_FIELDS, record, strict=True)
+    )
+
+
+def to_changes(record: JobRecord) -> Row:
+    """Return the columns of :data:`CHANGING`."""
+    row = to_row(record)
+    return tuple(row[index] for index in _OF_CHANGING)
+
+
+def to_record(row: Sequence[Any]) -> JobRecord:
+    """Return the record whose columns :func:`to_row` made."""
+    return JobRecord._make(
+        value if codec is None or value is None else codec.unpack(value)
+        for codec, value in zip(_OF_FIELDS, row, strict=True)
+    )

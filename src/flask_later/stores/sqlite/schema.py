@@ -1,0 +1,206 @@
+"""The tables, and how a file comes to have them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+from flask_later.errors import StoreMismatchError
+
+from .locks import init_lock
+from .trouble import is_busy, translated
+
+#: In the file's header: what the file is ("FLtr"), and which version of the tables it has.
+APPLICATION_ID = 0x464C7472
+VERSION = 1
+
+# Every index is partial, so that a job is in the few it needs in its state, and a backlog of one
+# kind does not slow down the others. No RETURNING, no STRICT: SQLite 3.31 is enough.
+_TABLES = (
+    """
+    CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
+    # seq is the order in which jobs were stored; AUTOINCREMENT never uses one twice, so that the
+    # cursor of a page stays right when jobs are deleted. left_out is since when the beats of its
+    # worker have not named a running job.
+    """
+    CREATE TABLE job (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        task TEXT NOT NULL,
+        queue TEXT NOT NULL,
+        payload TEXT NOT NULL,
+        state TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        run_at INTEGER NOT NULL,
+        rank REAL NOT NULL,
+        priority INTEGER NOT NULL,
+        context TEXT NOT NULL,
+        timeout REAL,
+        unique_key TEXT,
+        fence INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        crashes INTEGER NOT NULL,
+        releases INTEGER NOT NULL,
+        worker TEXT,
+        started_at INTEGER,
+        finished_at INTEGER,
+        stop TEXT,
+        result TEXT,
+        error TEXT,
+        progress TEXT,
+        parked_for TEXT,
+        scheduled_at INTEGER,
+        schedule TEXT,
+        left_out INTEGER
+    )
+    """,
+    "CREATE INDEX job_ready ON job (queue, rank, seq) WHERE state = 'queued'",
+    "CREATE INDEX job_due ON job (run_at, seq) WHERE state = 'scheduled'",
+    "CREATE INDEX job_held ON job (seq) WHERE state = 'held'",
+    "CREATE INDEX job_running ON job (worker, seq) WHERE state = 'running'",
+    "CREATE INDEX job_parked ON job (task, parked_for, seq) WHERE state = 'parked'",
+    """
+    CREATE INDEX job_finished ON job (finished_at, seq)
+    WHERE state IN ('succeeded', 'failed', 'cancelled')
+    """,
+    """
+    CREATE UNIQUE INDEX job_unique ON job (unique_key)
+    WHERE state IN ('held', 'scheduled', 'queued', 'running', 'parked')
+    AND unique_key IS NOT NULL
+    """,
+    """
+    CREATE TABLE log (
+        job TEXT NOT NULL,
+        id INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        message TEXT NOT NULL,
+        PRIMARY KEY (job, id)
+    ) WITHOUT ROWID
+    """,
+    # beat is the clock's monotonic time, which means something only in its own boot.
+    """
+    CREATE TABLE worker (
+        id TEXT PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        started_at INTEGER NOT NULL,
+        boot TEXT NOT NULL,
+        beat REAL NOT NULL
+    ) WITHOUT ROWID
+    """,
+    "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",
+    """
+    CREATE TABLE schedule (
+        name TEXT PRIMARY KEY,
+        last_due INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+
+def prepare(path: Path, patience: float) -> None:
+    """Make sure that *path* is a file of ours with the tables of this version.
+
+    Many processes may do so at once.
+
+    :raises StoreMismatchError: if it is somebody else's, or of a newer version; it is not touched.
+    :raises StoreBusyError: if it stays locked for *patience* seconds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with init_lock(path, patience):
+        _create_file(path)
+        _refuse_foreign(path)
+        with translated(path, patience), closing(_connect(path, "mode=rw", patience)) as raw:
+            _create_tables(raw, path)
+            _use_wal(raw, path, patience)
+
+
+def _connect(path: Path, options: str, patience: float) -> sqlite3.Connection:
+    address = f"{path.absolute().as_uri()}?{options}"
+    return sqlite3.connect(address, timeout=patience, isolation_level=None, uri=True)
+
+
+def _create_file(path: Path) -> None:
+    # Payloads are nobody else's business; SQLite gives its side files the same mode. A file that
+    # is there is not even opened: closing it again would drop this process's locks on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Look at the header only, as if the file could not change: no lock, no journal, no WAL."""
+    if path.stat().st_size == 0:
+        return
+    try:
+        with closing(_connect(path, "mode=ro&immutable=1", 0)) as raw:
+            application_id, _ = _header(raw)
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            raise StoreMismatchError(str(path), "it is not a SQLite file") from error
+        # The last process died while it wrote: what the journal puts right is judged later.
+        return
+    if application_id != APPLICATION_ID:
+        raise _foreign(path)
+
+
+def _create_tables(raw: sqlite3.Connection, path: Path) -> None:
+    if _has_tables(raw, path):
+        return
+    # All in one transaction, and before the file uses a WAL: so the header says what the file is
+    # from its first byte on, wherever a crash comes.
+    raw.execute("BEGIN IMMEDIATE")
+    if not _has_tables(raw, path):
+        for statement in _TABLES:
+            raw.execute(statement)
+        raw.execute("INSERT INTO meta VALUES ('identity', ?)", (f"sqlite-{secrets.token_hex(8)}",))
+        raw.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+        raw.execute(f"PRAGMA user_version = {VERSION:d}")
+    raw.execute("COMMIT")
+
+
+def _has_tables(raw: sqlite3.Connection, path: Path) -> bool:
+    application_id, version = _header(raw)
+    if version > VERSION and application_id == APPLICATION_ID:
+        reason = f"it was written by a newer Flask-Later (tables {version}, here {VERSION})"
+        raise StoreMismatchError(str(path), reason)
+    if application_id == APPLICATION_ID:
+        return True
+    if raw.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        raise _foreign(path)
+    return False
+
+
+def _header(raw: sqlite3.Connection) -> tuple[int, int]:
+    (application_id,) = raw.execute("PRAGMA application_id").fetchone()
+    (version,) = raw.execute("PRAGMA user_version").fetchone()
+    return application_id, version
+
+
+def _foreign(path: Path) -> StoreMismatchError:
+    return StoreMismatchError(str(path), "it is the database of another program")
+
+
+def _use_wal(raw: sqlite3.Connection, path: Path, patience: float) -> None:
+    # Without the init lock (Windows) another process may be at it, and SQLite does not wait here.
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+            continue
+        if mode != "wal":
+            reason = "its file system cannot share memory between processes; use a local disk"
+            raise StoreMismatchError(str(path), reason)
+        return

@@ -1,0 +1,326 @@
+"""The store itself: each method is one transaction that applies the rules of ``core/states``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+from flask_later.core.clock import Clock
+from flask_later.core.job import (
+    FINISHED,
+    PENDING,
+    Command,
+    Discard,
+    Hint,
+    JobRecord,
+    JobState,
+    LogLine,
+    Retry,
+    StopReason,
+    is_id,
+)
+from flask_later.core.states import claimed, commanded, is_settled, released, settled
+from flask_later.core.store import (
+    DEFAULT_LIMITS,
+    DUE,
+    EVERYTHING,
+    LEASE,
+    MAX_PAGE,
+    Added,
+    Claim,
+    Handover,
+    JobFilter,
+    Limits,
+    Note,
+    Outcome,
+    Page,
+    Pause,
+    QueueCommand,
+    QueueStats,
+    Store,
+    Swept,
+    Want,
+    WorkerRecord,
+)
+from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
+from flask_later.stores.lock import PatientLock
+from flask_later.stores.waiters import Waiters
+
+from . import notes as news
+from . import reads, sweeps
+from .claims import best, runnable_queues
+from .connection import Connection, Connections
+from .jobs import Jobs
+from .rows import from_micros, to_micros
+from .schema import prepare
+from .workers import Workers
+
+#: Real and virtual seconds after which who waits looks for what other processes did.
+POLL = 0.5
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class SQLiteStore(Store):
+    """Keeps jobs in the SQLite file at *path*, which its processes share on one machine.
+
+    :param patience: seconds to wait for another process' transaction, before StoreBusyError.
+    """
+
+    durable = True
+    reach = "machine"
+    rescue_after = LEASE
+
+    def __init__(
+        self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._limits = limits
+        self._patience = patience
+        self._connections = Connections(path, patience)
+        self._workers = Workers(clock)
+        self._pid = 0
+        self._renew_waiters()
+
+    # The process
+
+    def open(self) -> None:
+        prepare(self._path, self._patience)
+        if self._pid != os.getpid():
+            # A thread that the fork left behind may hold the inherited lock for ever.
+            self._renew_waiters()
+        with self._read() as db:
+            ((self.identity,),) = db.all("SELECT value FROM meta WHERE key = 'identity'")
+
+    def close(self) -> None:
+        self.wake(())
+        self._connections.close()
+
+    def register(self, worker: WorkerRecord) -> None:
+        with self._write() as jobs:
+            self._workers.register(jobs.db, worker)
+
+    def retire(self, worker: str) -> Sequence[Hint]:
+        with self._write() as jobs:
+            held = jobs.select("WHERE state = 'running' AND worker = ? ORDER BY seq", (worker,))
+            freed = [jobs.save(record, released(record, jobs.now)) for record in held]
+            self._workers.retire(jobs.db, worker)
+        return self._hints(freed)
+
+    def _renew_waiters(self) -> None:
+        self._pid = os.getpid()
+        self._lock = PatientLock()
+        self._waiters = Waiters(self._lock, self._clock)
+        #: What the last sweep told; a row that falls due earlier is news.
+        self._next_due = _NEVER
+
+    @contextmanager
+    def _read(self) -> Generator[Connection]:
+        with self._connections.get().read() as db:
+            yield db
+
+    @contextmanager
+    def _write(self, *, full: bool = False) -> Generator[Jobs]:
+        """One transaction; after it, those who wait for what it brought are woken.
+
+        What workers write is not synced to disk at once (*full*): after a power cut the last jobs
+        they settled run again, which no store can rule out anyway.
+        """
+        with self._connections.get().write(full=full) as db:
+            jobs = Jobs(db, self._clock.now())
+            yield jobs
+        self._tell(jobs)
+
+    def _tell(self, jobs: Jobs) -> None:
+        with self._lock:
+            for job_id in jobs.ended:
+                self._waiters.wake_all(job_id)
+            if jobs.earliest is not None and jobs.earliest < self._next_due:
+                self._waiters.wake_all(DUE)
+
+    def _hints(self, records: Iterable[JobRecord]) -> list[Hint]:
+        return [
+            Hint(self.identity, record.queue, record.id, record.fence)
+            for record in records
+            if record.state is JobState.QUEUED
+        ]
+
+    # Adding
+
+    def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
+        with self._write(full=True) as jobs:
+            return self._add(jobs, records)
+
+    def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
+        due = to_micros(due_at)
+        with self._write(full=True) as jobs:
+            row = jobs.db.one("SELECT last_due FROM schedule WHERE name = ?", (schedule,))
+            if row is not None and row[0] >= due:
+                return False
+            self._add(jobs, [record])
+            jobs.db.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?)", (schedule, due))
+            return True
+
+    def schedules(self) -> Mapping[str, datetime]:
+        with self._read() as db:
+            rows = db.all("SELECT name, last_due FROM schedule")
+        return {name: from_micros(due) for name, due in rows}
+
+    def _add(self, jobs: Jobs, records: Sequence[JobRecord]) -> list[Added]:
+        added = [self._add_one(jobs, record) for record in records]
+        new = sum(each.created and each.record.state in PENDING for each in added)
+        if new:
+            pending = jobs.pending()
+            if pending > self._limits.max_pending:
+                raise QueueFullError(pending - new, self._limits.max_pending)
+        return added
+
+    @staticmethod
+    def _add_one(jobs: Jobs, record: JobRecord) -> Added:
+        existing = jobs.load(record.id)
+        if existing is None and record.unique_key is not None:
+            existing = jobs.holder(record.unique_key)
+        if existing is not None:
+            return Added(existing, False)
+        jobs.insert(record)
+        return Added(record, True)
+
+    # Running
+
+    def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
+        done: list[Claim] = []
+        stale: list[Claim] = []
+        with self._write() as jobs:
+            for outcome in outcomes:
+                (done if self._settle(jobs, outcome) else stale).append(outcome.claim)
+            taken = [self._claim(jobs, job_id, worker) for job_id in best(jobs.db, want)]
+            if want.limit > 0:
+                self._workers.beat(jobs.db, worker)
+        return Handover(taken, done, stale)
+
+    def _settle(self, jobs: Jobs, outcome: Outcome) -> bool:
+        record = jobs.load(outcome.claim.job_id)
+        if record is None or not self._is_current(record, outcome.claim):
+            return False
+        if not is_settled(record, outcome.claim.fence):
+            jobs.save(record, settled(record, outcome, jobs.now))
+        return True
+
+    @staticmethod
+    def _is_current(record: JobRecord, claim: Claim) -> bool:
+        """Whether *claim* is of the attempt that the job is at."""
+        return record.fence == claim.fence
+
+    @staticmethod
+    def _claim(jobs: Jobs, job_id: str, worker: str) -> JobRecord:
+        record = jobs.load(job_id)
+        assert record is not None, "found in this transaction"
+        return jobs.save(record, claimed(record, worker, jobs.now))
+
+    def note(
+        self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
+    ) -> Mapping[Claim, StopReason]:
+        with self._write() as jobs:
+            self._workers.beat(jobs.db, worker)
+            news.release_left_out(jobs, worker, holding)
+            for note in notes:
+                news.keep(jobs, note, self._limits.max_log_lines)
+            stops = {claim: news.stop_reason(jobs, claim) for claim in holding}
+        return {claim: reason for claim, reason in stops.items() if reason is not None}
+
+    # Commands
+
+    def command(self, job_id: str, command: Command) -> JobRecord:
+        with self._write(full=True) as jobs:
+            before = jobs.load(job_id)
+            if before is None:
+                raise JobNotFoundError(job_id)
+            after = commanded(before, command, jobs.now)
+            if isinstance(command, Discard):
+                jobs.delete([job_id])
+                return before
+            if isinstance(command, Retry) and after.unique_key is not None:
+                holder = jobs.holder(after.unique_key)
+                if holder is not None:
+                    raise UniqueKeyTakenError(job_id, after.unique_key, holder.id)
+            return jobs.save(before, after)
+
+    def queue(self, name: str, command: QueueCommand) -> None:
+        pause = "INSERT OR IGNORE INTO paused VALUES (?)"
+        resume = "DELETE FROM paused WHERE queue = ?"
+        with self._write(full=True) as jobs:
+            jobs.db.execute(pause if isinstance(command, Pause) else resume, (name,))
+
+    # Reading
+
+    def get(self, ids: Iterable[str]) -> Mapping[str, JobRecord]:
+        job_ids = list(islice(ids, MAX_PAGE))
+        with self._read() as db:
+            return reads.get(db, job_ids)
+
+    def find(
+        self, wanted: JobFilter = EVERYTHING, after: str | None = None, limit: int = 100
+    ) -> Page:
+        with self._read() as db:
+            return reads.find(db, wanted, after, limit)
+
+    def log(self, job_id: str, after: int = 0, limit: int = 100) -> Sequence[LogLine]:
+        with self._read() as db:
+            return news.read_log(db, job_id, after, limit)
+
+    def stats(self) -> Sequence[QueueStats]:
+        with self._read() as db:
+            return reads.stats(db)
+
+    # Time
+
+    def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
+        with self._write() as jobs:
+            rescued = sweeps.rescue(jobs, self._workers, budget)
+            moved = [*rescued, *sweeps.stage(jobs, budget), *sweeps.unpark(jobs, known, budget)]
+            sweeps.prune(jobs, self._limits, budget)
+            next_due = jobs.next_due()
+        self._next_due = next_due or _NEVER
+        return Swept(self._hints(moved), next_due, len(rescued))
+
+    # Waiting
+
+    def wait(self, topics: Collection[str], timeout: float) -> None:
+        left = timeout
+        while left > 0:
+            step = min(left, POLL)
+            began = self._clock.monotonic()
+            # Looking and lying down under one lock: nobody's wake falls between the two.
+            with self._lock:
+                if self._has_something(topics):
+                    return
+                self._waiters.wait(topics, step)
+            slept = self._clock.monotonic() - began
+            if slept < step:
+                return
+            left -= slept
+
+    def wake(self, topics: Collection[str]) -> None:
+        with self._lock:
+            self._waiters.wake(topics)
+
+    def _has_something(self, topics: Collection[str]) -> bool:
+        with self._read() as db:
+            jobs = Jobs(db, self._clock.now())
+            runnable = frozenset(runnable_queues(db))
+            return any(self._is_ready(jobs, topic, runnable) for topic in topics or runnable)
+
+    def _is_ready(self, jobs: Jobs, topic: str, runnable: frozenset[str]) -> bool:
+        if topic in runnable:
+            return True
+        if topic == DUE:
+            return (jobs.next_due() or _NEVER) < self._next_due
+        if is_id(topic):
+            record = jobs.load(topic)
+            return record is None or record.state in FINISHED
+        return False

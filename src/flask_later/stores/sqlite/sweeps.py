@@ -1,0 +1,61 @@
+"""What time alone brings about: each function does at most *budget* rows of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from flask_later.core.job import JobRecord, JobState
+from flask_later.core.states import rescued, resumed
+from flask_later.core.store import Limits
+
+from .jobs import Jobs, due_before
+from .rows import to_micros
+from .workers import Workers
+
+# From the index alone: of thousands of parked jobs there are few kinds.
+_PARKED_KINDS = "SELECT DISTINCT task, parked_for FROM job WHERE state = 'parked'"
+_PARKED = "WHERE state = 'parked' AND task = ? AND parked_for IS ? ORDER BY seq LIMIT ?"
+
+# The first condition is that of the index job_finished, or SQLite does not see that it may use it.
+_IS_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
+_EXPIRED = (
+    f"SELECT id FROM job WHERE {_IS_FINISHED} AND state = ? AND finished_at <= ? "
+    "ORDER BY finished_at, seq LIMIT ?"
+)
+_FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
+_OLDEST = f"SELECT id FROM job WHERE {_IS_FINISHED} ORDER BY finished_at, seq LIMIT ?"
+
+
+def rescue(jobs: Jobs, workers: Workers, budget: int) -> list[JobRecord]:
+    """Take the attempts of dead workers from them."""
+    lost = workers.abandoned(jobs, budget)
+    workers.forget_dead(jobs.db)
+    return [jobs.save(record, rescued(record, jobs.now)) for record in lost]
+
+
+def stage(jobs: Jobs, budget: int) -> list[JobRecord]:
+    """Queue what has fallen due."""
+    return [
+        jobs.save(record, record._replace(state=JobState.QUEUED))
+        for record in due_before(jobs, jobs.now, budget)
+    ]
+
+
+def unpark(jobs: Jobs, known: Mapping[str, str], budget: int) -> list[JobRecord]:
+    """Queue parked jobs whose task is known by another digest than the one they did not fit."""
+    waiting: list[JobRecord] = []
+    for task, digest in jobs.db.all(_PARKED_KINDS):
+        if known.get(task, digest) != digest and len(waiting) < budget:
+            waiting += jobs.select(_PARKED, (task, digest, budget - len(waiting)))
+    return [jobs.save(record, resumed(record, jobs.now)) for record in waiting]
+
+
+def prune(jobs: Jobs, limits: Limits, budget: int) -> None:
+    """Delete finished jobs past their time to live, then the oldest beyond the cap."""
+    for state, keep in limits.keep.items():
+        expired = jobs.db.all(_EXPIRED, (state.value, to_micros(jobs.now - keep), budget))
+        jobs.delete(job_id for (job_id,) in expired)
+    ((finished,),) = jobs.db.all(_FINISHED)
+    if finished > limits.max_finished:
+        excess = min(finished - limits.max_finished, budget)
+        jobs.delete(job_id for (job_id,) in jobs.db.all(_OLDEST, (excess,)))

@@ -5,6 +5,7 @@ from flask_later.core.retry import Failure, Retry, TryAgain
 from flask_later.errors import LaterError
 from flask_later.extension import Later
 from flask_later.runtime.service import QueueService, Service
+from flask_later.runtime.service_thread import ServiceInfo, ServiceStatus
 from flask_later.tasks.current import JobStopped, current_job
 from flask_later.tasks.group import TaskGroup
 from flask_later.tasks.job import Job
@@ -25,6 +26,8 @@ __all__ = [
     "QueueService",
     "Retry",
     "Service",
+    "ServiceInfo",
+    "ServiceStatus",
     "StopReason",
     "Task",
     "TaskGroup",

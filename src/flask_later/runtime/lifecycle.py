@@ -153,10 +153,11 @@ def _begin(state: AppState, process: Process) -> None:
 
 
 def _end(state: AppState, process: Process, timeout: float) -> None:
-    parts = (process.worker, process.services, process.callbacks)
+    parts = (process.services, process.worker, process.callbacks)
     deadline = time.monotonic() + timeout
     for part in parts:
         part.stop()
+    # The services first: they plan what they still handle by the deadline.
     for part in parts:
         try:
             part.join(deadline)

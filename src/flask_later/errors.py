@@ -238,18 +238,20 @@ class OutsideRequestError(UsageError):
 
 
 class NotServingError(UsageError):
-    """A job was enqueued to the memory store of a process that runs no jobs."""
+    """Something was asked of a process that has not begun to work for the app."""
 
-    def __init__(self, app: str) -> None:
-        super().__init__(app)
+    def __init__(self, app: str, consequence: str, remedy: str = "") -> None:
+        super().__init__(app, consequence, remedy)
         self.app = app
+        self.consequence = consequence
+        self.remedy = remedy
 
     def __str__(self) -> str:
-        return (
-            f"This process does not serve the app {self.app!r}, so its memory store would lose the "
-            f"job. Run jobs here with later.start(app), or keep them for the processes that serve: "
-            f"LATER_STORE = 'sqlite:///later.sqlite3'."
+        text = (
+            f"This process does not serve the app {self.app!r}, so {self.consequence}. "
+            f"Begin to work here with later.start(app)"
         )
+        return f"{text}, or {self.remedy}." if self.remedy else f"{text}."
 
 
 class ManualModeError(UsageError):

@@ -23,6 +23,7 @@ from flask_later.errors import (
     AlreadyInitializedError,
     InvalidSettingError,
     NotInitializedError,
+    NotServingError,
     UnsupportedError,
     closest,
 )
@@ -224,8 +225,13 @@ class Later(TaskCollection):
         """The services of the current app in this process.
 
         :raises OutsideAppContextError: where no app is active.
+        :raises NotServingError: in a process that serves no requests, such as a command.
         """
-        return self._lifecycle("later.services").serve().services
+        lifecycle = self._lifecycle("later.services")
+        process = lifecycle.current()
+        if process is None:
+            raise NotServingError(get_app().name, "it runs no services")
+        return process.services
 
     # The process
 

@@ -65,7 +65,11 @@ def state_of(task: Task[..., Any]) -> AppState:
 def _store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
     """Store *records* in one commit, and hint at those that may run now."""
     if not state.ensure_started() and not state.store.durable:
-        raise NotServingError(state.app.name)
+        raise NotServingError(
+            state.app.name,
+            "its memory store would lose the job",
+            "keep jobs for the processes that serve: LATER_STORE = 'sqlite:///later.sqlite3'",
+        )
     added = state.store.add(records)
     hints = [hint_to(state, record) for record, created in added if created and _is_ready(record)]
     if hints:

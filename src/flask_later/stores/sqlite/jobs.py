@@ -9,7 +9,7 @@ from typing import Any
 from flask_later.core.job import FINISHED, JobRecord, JobState
 
 from .connection import Connection
-from .rows import CHANGING, FIELDS, from_micros, to_changes, to_micros, to_record, to_row
+from .rows import CHANGING, FIELDS, from_micros, to_changes, to_record, to_row
 
 # Composed of the names of columns, once; values are always bound.
 SELECT = f"SELECT {', '.join(FIELDS)} FROM job "
@@ -33,6 +33,8 @@ _PENDING = """
         + (SELECT count(*) FROM job WHERE state = 'scheduled')
         + (SELECT count(*) FROM job WHERE state = 'held')
 """
+DUE_BEFORE = "WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at, seq LIMIT ?"
+HELD_BY = "WHERE state = 'running' AND worker = ? ORDER BY seq"
 _NEXT_DUE = "SELECT min(run_at) FROM job WHERE state = 'scheduled'"
 
 
@@ -97,9 +99,3 @@ class Jobs:
             self.ended.append(record.id)
         elif record.state is JobState.SCHEDULED:
             self.earliest = min(record.run_at, self.earliest or record.run_at)
-
-
-def due_before(jobs: Jobs, instant: datetime, limit: int) -> list[JobRecord]:
-    """Return the jobs whose time has come, the earliest first."""
-    condition = "WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at, seq LIMIT ?"
-    return jobs.select(condition, (to_micros(instant), limit))

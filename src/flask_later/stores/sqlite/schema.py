@@ -19,7 +19,9 @@ APPLICATION_ID = 0x464C7472
 VERSION = 1
 
 # Every index is partial, so that a job is in the few it needs in its state, and a backlog of one
-# kind does not slow down the others. No RETURNING, no STRICT: SQLite 3.31 is enough.
+# kind does not slow down the others. They end in the state because SQLite would look it up in the
+# row otherwise, although the index has rows of one state only. No RETURNING, no STRICT: SQLite
+# 3.31 is enough.
 _TABLES = (
     """
     CREATE TABLE meta (
@@ -63,13 +65,13 @@ _TABLES = (
         left_out INTEGER
     )
     """,
-    "CREATE INDEX job_ready ON job (queue, rank, seq) WHERE state = 'queued'",
-    "CREATE INDEX job_due ON job (run_at, seq) WHERE state = 'scheduled'",
-    "CREATE INDEX job_held ON job (seq) WHERE state = 'held'",
+    "CREATE INDEX job_ready ON job (queue, rank, seq, state) WHERE state = 'queued'",
+    "CREATE INDEX job_due ON job (run_at, seq, state) WHERE state = 'scheduled'",
+    "CREATE INDEX job_held ON job (seq, state) WHERE state = 'held'",
     "CREATE INDEX job_running ON job (worker, seq) WHERE state = 'running'",
-    "CREATE INDEX job_parked ON job (task, parked_for, seq) WHERE state = 'parked'",
+    "CREATE INDEX job_parked ON job (task, parked_for, seq, state) WHERE state = 'parked'",
     """
-    CREATE INDEX job_finished ON job (finished_at, seq)
+    CREATE INDEX job_finished ON job (finished_at, seq, state)
     WHERE state IN ('succeeded', 'failed', 'cancelled')
     """,
     """

@@ -54,7 +54,7 @@ from . import notes as news
 from . import reads, sweeps
 from .claims import best, runnable_queues
 from .connection import Connection, Connections
-from .jobs import Jobs
+from .jobs import HELD_BY, Jobs
 from .rows import from_micros, to_micros
 from .schema import prepare
 from .workers import Workers
@@ -78,11 +78,11 @@ class SQLiteStore(Store):
     def __init__(
         self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
     ) -> None:
-        self._path = path
+        self._path = path.absolute()
         self._clock = clock
         self._limits = limits
         self._patience = patience
-        self._connections = Connections(path, patience)
+        self._connections = Connections(self._path, patience)
         self._workers = Workers(clock)
         self._pid = 0
         self._renew_waiters()
@@ -107,7 +107,7 @@ class SQLiteStore(Store):
 
     def retire(self, worker: str) -> Sequence[Hint]:
         with self._write() as jobs:
-            held = jobs.select("WHERE state = 'running' AND worker = ? ORDER BY seq", (worker,))
+            held = jobs.select(HELD_BY, (worker,))
             freed = [jobs.save(record, released(record, jobs.now)) for record in held]
             self._workers.retire(jobs.db, worker)
         return self._hints(freed)

@@ -8,7 +8,7 @@ from flask_later.core.job import JobRecord, JobState
 from flask_later.core.states import rescued, resumed
 from flask_later.core.store import Limits
 
-from .jobs import Jobs, due_before
+from .jobs import DUE_BEFORE, Jobs
 from .rows import to_micros
 from .workers import Workers
 
@@ -37,7 +37,7 @@ def stage(jobs: Jobs, budget: int) -> list[JobRecord]:
     """Queue what has fallen due."""
     return [
         jobs.save(record, record._replace(state=JobState.QUEUED))
-        for record in due_before(jobs, jobs.now, budget)
+        for record in jobs.select(DUE_BEFORE, (to_micros(jobs.now), budget))
     ]
 
 

@@ -22,7 +22,7 @@ _ALIVE = "(SELECT id FROM worker WHERE boot = ? AND beat >= ?)"
 _ABANDONED = (
     "WHERE state = 'running' AND (worker IS NULL OR worker NOT IN "
     + _ALIVE
-    + ") ORDER BY seq LIMIT ?"
+    + ") ORDER BY worker, seq LIMIT ?"
 )
 _FORGET = "DELETE FROM worker WHERE id NOT IN " + _ALIVE
 

@@ -1,0 +1,518 @@
+"""What only the SQLite store has: a file, other processes, forks, and SQLite itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from flask_later.core.clock import SystemClock, VirtualClock
+from flask_later.core.job import JobState
+from flask_later.core.store import JobFilter, Limits, Want, WorkerRecord
+from flask_later.errors import QueueFullError, StoreBusyError, StoreError, StoreMismatchError
+from flask_later.stores.sqlite import SQLiteStore, claims, jobs, notes, reads, sweeps, workers
+from flask_later.stores.sqlite.locks import init_lock
+from flask_later.testing.records import START, make_record
+
+PROCESSES = 8
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "instance" / "later.sqlite3"
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock(START)
+
+
+@pytest.fixture
+def store(path: Path, clock: VirtualClock) -> Iterator[SQLiteStore]:
+    store = SQLiteStore(path, clock, patience=0.05)
+    store.open()
+    yield store
+    store.close()
+
+
+def opened(path: Path) -> SQLiteStore:
+    store = SQLiteStore(path, SystemClock())
+    store.open()
+    return store
+
+
+def raw(path: Path) -> closing[sqlite3.Connection]:
+    """A connection of another program."""
+    return closing(sqlite3.connect(path, isolation_level=None))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return every file of *folder* with a hash of what is in it."""
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def python(program: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start *program* in another Python."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    return subprocess.Popen(
+        [*command, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output_of(process: subprocess.Popen[str]) -> str:
+    """Return what *process* printed; it has to end well."""
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    return output.strip()
+
+
+# The file
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no file modes")
+def test_the_files_are_for_their_owner_only(path: Path) -> None:
+    """Payloads are nobody else's business, whatever the umask."""
+    before = os.umask(0)
+    try:
+        store = opened(path)
+        store.add([make_record()])
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        store.close()
+    finally:
+        os.umask(before)
+    assert {f"{path.name}{suffix}" for suffix in ("", "-wal", "-shm")} <= set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize("name", ["a b", "100%", "a?b=c#d", "é", "'"])
+def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The name is not read as an address."""
+    store = opened(tmp_path / name / f"{name}.sqlite3")
+    store.add([make_record()])
+    store.close()
+    assert (tmp_path / name / f"{name}.sqlite3").stat().st_size > 0
+
+
+def test_a_relative_path_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that changes its folder goes on with the same file."""
+    monkeypatch.chdir(tmp_path)
+    store = SQLiteStore(Path("later.sqlite3"), SystemClock())
+    monkeypatch.chdir("/")
+    store.open()
+    store.close()
+    assert (tmp_path / "later.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no database", b"x" * 10_000, b"SQLite format 3\0" + b"\xff" * 5_000, b"\0"],
+    ids=["text", "long", "broken", "zero"],
+)
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    """And left as it was, with nothing beside it but our lock."""
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"notes\.txt"):
+        opened(path)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_the_database_of_another_program_is_refused(tmp_path: Path, mode: str) -> None:
+    """And not a byte of it is touched, also while that program uses it."""
+    path = tmp_path / "shop.sqlite3"
+    with raw(path) as theirs:
+        theirs.execute(f"PRAGMA journal_mode = {mode}")
+        theirs.execute("CREATE TABLE customer (name TEXT)")
+        theirs.execute("INSERT INTO customer VALUES ('zoë')")
+        before = contents(tmp_path)
+        with pytest.raises(StoreMismatchError, match="another program"):
+            opened(path)
+        after = contents(tmp_path)
+        assert theirs.execute("SELECT * FROM customer").fetchall() == [("zoë",)]
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {"shop.sqlite3-lock"}
+
+
+def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
+    """An older process must not write into tables it does not know."""
+    opened(path).close()
+    with raw(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    before = path.read_bytes()
+    with pytest.raises(StoreMismatchError, match="newer Flask-Later"):
+        opened(path)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    """The error is one of ours, and names it."""
+    with pytest.raises(StoreError, match=tmp_path.name):
+        opened(tmp_path)
+
+
+def test_an_empty_file_becomes_a_store(path: Path) -> None:
+    """As one that a process left that was killed while it began."""
+    path.parent.mkdir()
+    path.touch()
+    store = opened(path)
+    assert store.add([make_record()])[0].created
+    store.close()
+
+
+def test_a_deleted_file_is_not_replaced_by_an_empty_one(path: Path) -> None:
+    """A new connection says that the file is gone."""
+    store = opened(path)
+    store.close()
+    path.unlink()
+    with pytest.raises(StoreError, match="unable to open"):
+        store.get(["f" * 32])
+    assert not path.exists()
+
+
+def test_the_header_says_what_the_file_is(path: Path) -> None:
+    """Also while everything else is still in the WAL: from the first byte on."""
+    store = opened(path)
+    header = path.read_bytes()[:100]
+    store.close()
+    assert header[68:72] == b"FLtr"
+    assert int.from_bytes(header[60:64], "big") == 1
+
+
+# Transactions
+
+
+def test_a_file_locked_by_another_program_is_busy(store: SQLiteStore, path: Path) -> None:
+    """The error says for how long it waited, that nothing was stored, and what to look for."""
+    record = make_record()
+    with raw(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError) as caught:
+            store.add([record])
+        assert dict(store.get([record.id])) == {}, "reading does not wait"
+    assert str(caught.value) == (
+        "The store was locked by another process for 0.05 s; nothing was stored. "
+        "Is another program holding a transaction on the file open?"
+    )
+    assert store.add([record])[0].created
+
+
+def test_a_worker_is_told_that_the_file_is_locked(store: SQLiteStore, path: Path) -> None:
+    """Its loop asks again; nothing of the exchange has happened."""
+    store.add([make_record()])
+    with raw(path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreBusyError):
+            store.exchange("w", (), Want(1))
+    assert len(store.exchange("w", (), Want(1)).claimed) == 1
+
+
+def test_opening_waits_for_who_prepares_the_file(path: Path) -> None:
+    """But not for ever."""
+    path.parent.mkdir()
+    with init_lock(path, 0), pytest.raises(StoreBusyError):
+        SQLiteStore(path, SystemClock(), patience=0.01).open()
+
+
+def test_an_error_within_a_transaction_undoes_it(path: Path, clock: VirtualClock) -> None:
+    """And the next one finds the connection as it should be."""
+    store = SQLiteStore(path, clock, Limits(max_pending=1))
+    store.open()
+    for _ in range(3):
+        with pytest.raises(QueueFullError):
+            store.add([make_record(), make_record()])
+    assert store.add([make_record()])[0].created
+    store.close()
+
+
+def test_a_full_disk_stores_nothing(store: SQLiteStore) -> None:
+    """The error is one of ours; with room again the store goes on."""
+    connection = store._connections.get()
+    ((pages,),) = connection.all("PRAGMA page_count")
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    records = [make_record(payload="x" * 100_000)]
+    with pytest.raises(StoreError, match="full"):
+        store.add(records)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    assert store.add(records)[0].created
+
+
+def test_adding_reaches_the_disk_and_settling_need_not(store: SQLiteStore) -> None:
+    """What add has answered survives a power cut."""
+    store.add([make_record()])
+    connection = store._connections.get()
+    assert connection.all("PRAGMA synchronous") == [(2,)]
+    store.exchange("w", (), Want(1))
+    assert connection.all("PRAGMA synchronous") == [(1,)]
+    store.tick("digest", START, make_record())
+    assert connection.all("PRAGMA synchronous") == [(2,)]
+
+
+# Threads
+
+
+def test_a_connection_ends_with_its_thread(store: SQLiteStore) -> None:
+    """A server that makes a thread for each request does not run out of files."""
+    mine = store._connections.get()
+    for _ in range(3):
+        thread = threading.Thread(target=store.get, args=([],))
+        thread.start()
+        thread.join()
+    assert store._connections._mine == {mine}
+
+
+def test_closing_closes_the_connections_of_all_threads(store: SQLiteStore) -> None:
+    """The files are free then; a thread that asks again gets a new one."""
+    asked, closed = threading.Event(), threading.Event()
+    seen: list[object] = []
+
+    def ask() -> None:
+        seen.append(store._connections.get())
+        asked.set()
+        closed.wait(10)
+        seen.append(store._connections.get())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    asked.wait(10)
+    store.close()
+    closed.set()
+    thread.join()
+    first, second = seen
+    assert first is not second
+    assert first.closed  # type: ignore[attr-defined]
+
+
+def test_many_threads_write_at_once(path: Path) -> None:
+    """They take turns; none is refused, no job is lost or handed out twice."""
+    store = opened(path)
+    claimed: list[str] = []
+
+    def work(number: int) -> None:
+        for _ in range(10):
+            store.add([make_record()])
+            done = store.exchange(f"w{number}", (), Want(1))
+            claimed.extend(record.id for record in done.claimed)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claimed) == len(set(claimed)) == 80
+    store.close()
+
+
+# Processes
+
+START_UP = """
+import sys
+from pathlib import Path
+from flask_later.core.clock import SystemClock
+from flask_later.stores.sqlite import SQLiteStore
+from flask_later.testing.records import make_record
+
+print("ready", flush=True)
+sys.stdin.readline()
+store = SQLiteStore(Path(sys.argv[1]), SystemClock())
+store.open()
+store.add([make_record() for _ in range(10)])
+print(store.identity)
+store.close()
+"""
+
+
+def test_many_processes_start_at_once_on_a_fresh_file(path: Path) -> None:
+    """One makes the tables; all see the same store."""
+    processes = [python(START_UP, path) for _ in range(PROCESSES)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    names = {output_of(process) for process in processes}
+    store = opened(path)
+    assert names == {store.identity}
+    assert len(store.find(limit=1000).records) == 10 * PROCESSES
+    store.close()
+
+
+WORK = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from flask_later.core.clock import SystemClock
+from flask_later.core.store import Claim, Succeeded, Want, WorkerRecord
+from flask_later.stores.sqlite import SQLiteStore
+
+store = SQLiteStore(Path(sys.argv[1]), SystemClock())
+store.open()
+worker = sys.argv[2]
+store.register(WorkerRecord(worker, "localhost", 1, datetime.now(UTC)))
+outcomes = []
+while True:
+    done = store.exchange(worker, outcomes, Want(1))
+    if not done.claimed:
+        break
+    (job,) = done.claimed
+    print(job.id)
+    outcomes = [Succeeded(Claim(job.id, job.fence), "1")]
+store.retire(worker)
+store.close()
+"""
+
+
+def test_processes_share_the_jobs(path: Path) -> None:
+    """Each job is run once, by one of them."""
+    store = opened(path)
+    ids = {added.record.id for added in store.add([make_record() for _ in range(200)])}
+    processes = [python(WORK, path, f"w{number}") for number in range(2)]
+    ran = [job_id for process in processes for job_id in output_of(process).split()]
+    assert sorted(ran) == sorted(ids)
+    assert {record.state for record in store.find(limit=1000).records} == {"succeeded"}
+    store.close()
+
+
+def test_a_rescue_needs_no_living_process(path: Path) -> None:
+    """Whoever sweeps after the lease finds what a dead process left."""
+    store = opened(path)
+    store.add([make_record()])
+    dying = WORK.replace("print(job.id)", "import os; os._exit(0)")
+    assert output_of(python(dying, path, "dead")) == ""
+    (running,) = store.find(JobFilter(frozenset({JobState.RUNNING}))).records
+    assert running.worker == "dead"
+    assert store.sweep(100, {}).rescued == 0
+    with raw(path) as other:
+        other.execute("UPDATE worker SET beat = beat - 31")
+    assert store.sweep(100, {}).rescued == 1
+    store.close()
+
+
+def test_a_worker_of_another_boot_is_dead_at_once(store: SQLiteStore, path: Path) -> None:
+    """Its process cannot have survived the restart of the machine."""
+    store.register(WorkerRecord("w", "localhost", 1, START))
+    store.add([make_record()])
+    store.exchange("w", (), Want(1))
+    assert store.sweep(100, {}).rescued == 0
+    with raw(path) as other:
+        other.execute("UPDATE worker SET boot = 'another'")
+    assert store.sweep(100, {}).rescued == 1
+
+
+FORK = """
+import os, sys, threading
+from pathlib import Path
+from flask_later.core.clock import SystemClock
+from flask_later.stores.sqlite import SQLiteStore, connection
+from flask_later.testing.records import make_record
+
+store = SQLiteStore(Path(sys.argv[1]), SystemClock())
+store.open()
+store.add([make_record()])
+raw = store._connections.get()._raw
+
+# A connection of a thread that the child does not have.
+asked, leave = threading.Event(), threading.Event()
+def ask():
+    store.add([make_record()])
+    asked.set()
+    leave.wait()
+thread = threading.Thread(target=ask)
+thread.start()
+asked.wait()
+
+child = os.fork()
+if child == 0:
+    assert len(connection._graveyard) == 2, connection._graveyard
+    assert raw in connection._graveyard
+    if sys.argv[2] == "open":
+        store.open()
+        store.add([make_record()])
+        assert store._connections.get()._raw is not raw
+        store.close()
+    raw.execute("SELECT 1")
+    # Ends as a worker of a server does: the interpreter clears away everything it knows.
+    thread._tstate_lock = None
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+leave.set()
+thread.join()
+assert os.waitstatus_to_exitcode(status) == 0
+assert Path(sys.argv[1] + "-wal").exists(), "the child deleted the WAL"
+for _ in range(10):
+    store.add([make_record()])
+assert store._connections.get()._raw is raw
+print(len(store.find().records))
+store.close()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize(("child", "jobs"), [("open", 13), ("ignore", 12)])
+def test_a_connection_never_crosses_a_fork(path: Path, child: str, jobs: int) -> None:
+    """The child has its own and closes none of its parent's, whether or not it uses the store."""
+    assert output_of(python(FORK, path, child)) == str(jobs)
+    with raw(path) as other:
+        assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+# Statements
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (claims.FRONT, "job_ready"),
+        (claims.QUEUES, "job_ready"),
+        (jobs.SELECT + "WHERE id = ?", "sqlite_autoindex_job_1"),
+        (jobs._HOLDER, "job_unique"),
+        (jobs._NEXT_DUE, "job_due"),
+        (jobs.SELECT + jobs.DUE_BEFORE, "job_due"),
+        (jobs.SELECT + jobs.HELD_BY, "job_running"),
+        (notes._HELD, "job_running"),
+        (jobs.SELECT + workers._ABANDONED, "job_running"),
+        (sweeps._PARKED_KINDS, "job_parked"),
+        (jobs.SELECT + sweeps._PARKED, "job_parked"),
+        (sweeps._EXPIRED, "job_finished"),
+        (sweeps._OLDEST, "job_finished"),
+        (sweeps._FINISHED, "job_finished"),
+        (reads._ROWS + "WHERE seq < ? ORDER BY seq DESC LIMIT ?", "INTEGER PRIMARY KEY"),
+    ],
+)
+def test_a_statement_uses_its_index(
+    store: SQLiteStore, path: Path, statement: str, index: str
+) -> None:
+    """None reads the backlog, and none sorts it."""
+    with raw(path) as connection:
+        values = ["1"] * statement.count("?")
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
+    steps = [step for *_, step in plan]
+    assert any(index in step for step in steps), steps
+    assert not any(step.startswith("SCAN job") and "INDEX" not in step for step in steps), steps
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+
+
+def test_counting_what_waits_reads_no_job(store: SQLiteStore, path: Path) -> None:
+    """Each state is counted in an index of its own."""
+    with raw(path) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {jobs._PENDING}").fetchall()
+    scans = [step for *_, step in plan if "job" in step]
+    assert [step.rsplit(maxsplit=1)[-1] for step in scans] == ["job_ready", "job_due", "job_held"]
+    assert all("COVERING INDEX" in step for step in scans)

@@ -148,7 +148,7 @@ class Later(TaskCollection):
     # After the response
 
     def after_this_response(
-        self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
+        self, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
     ) -> CallbackHandle:
         """Call *function* once the server has the whole response of this request.
 

@@ -27,7 +27,7 @@ from flask_later.core.job import Hint
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.services import Services
-from flask_later.runtime.surroundings import complaints
+from flask_later.runtime.surroundings import complaints, ends_with_response
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
@@ -73,10 +73,10 @@ class Lifecycle:
         return self.serve()
 
     def callbacks(self, environ: Mapping[str, Any]) -> Callbacks:
-        """Return the callbacks of this process, which serves: a request came in."""
+        """Return the callbacks of this process; a request came in, so it serves from now on."""
         process = self._process
         if process is None or self._requested != os.getpid():
-            process = self._first_request(environ)
+            return self._first_request(environ)
         return process.callbacks
 
     def ensure_started(self) -> bool:
@@ -96,12 +96,15 @@ class Lifecycle:
         process = self.current()
         return Ran.REFUSED if process is None else process.worker.run(hint, more)
 
-    def _first_request(self, environ: Mapping[str, Any]) -> Process:
-        process = self.serve()
+    def _first_request(self, environ: Mapping[str, Any]) -> Callbacks:
         for complaint in complaints(environ, self._get_state().store):
             _logger.warning(complaint)
+        if ends_with_response(environ):
+            # Nothing starts in a process that is about to end; it runs its callbacks by itself.
+            return self._make().callbacks
+        process = self.serve()
         self._requested = os.getpid()
-        return process
+        return process.callbacks
 
     def _start(self) -> Process:
         # A lock that was held during a fork stays locked in the child, so each process has its

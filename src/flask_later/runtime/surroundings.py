@@ -1,4 +1,4 @@
-"""What a server or a process around us makes impossible: said once, at the start."""
+"""What the server around us makes impossible, and how it is told."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def complaints(environ: Mapping[str, Any], store: Store) -> Iterator[str]:
             "found in the process that enqueued it only. Set LATER_STORE = "
             "'sqlite:///later.sqlite3'."
         )
+
+
+def ends_with_response(environ: Mapping[str, Any]) -> bool:
+    """Whether this process is one of Werkzeug's ``processes=2``.
+
+    It forks for each request, and the child ends with the response: a thread would be lost.
+    """
+    return (
+        bool(environ.get("wsgi.multiprocess"))
+        and not environ.get("wsgi.multithread")
+        and str(environ.get("SERVER_SOFTWARE", "")).startswith("Werkzeug")
+    )

@@ -17,6 +17,7 @@ from flask import Flask
 
 from flask_later.errors import CallbackQueueFullError
 from flask_later.runtime.callbacks import Callback, Callbacks
+from flask_later.runtime.surroundings import ends_with_response
 
 from .exchange import (
     NO_ROUTE,
@@ -128,7 +129,7 @@ class Aftermath:
         if self.standing is not None:
             answer = Answer(status, self.headers, self.content_length, completed)
             self.standing.tell(environ, answer)
-        if not self.callbacks.manual and _ends_with_response(environ):
+        if not self.callbacks.manual and ends_with_response(environ):
             self.callbacks.run_here(left)
         else:
             self.callbacks.hand_over(left)
@@ -308,15 +309,3 @@ def _without_skipped(left: list[Callback]) -> list[Callback]:
         if not callback.is_always:
             callback.cancel()
     return [callback for callback in left if callback.is_always]
-
-
-def _ends_with_response(environ: WSGIEnvironment) -> bool:
-    """Say whether this process is one of Werkzeug's ``processes=2``.
-
-    It forks for each request, and the child ends with the response: a thread would be lost.
-    """
-    return (
-        bool(environ.get("wsgi.multiprocess"))
-        and not environ.get("wsgi.multithread")
-        and str(environ.get("SERVER_SOFTWARE", "")).startswith("Werkzeug")
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Coroutine
 from contextvars import copy_context
@@ -12,14 +13,29 @@ from flask_later.core.job import StopReason
 from flask_later.tasks.current import Attempt
 
 
+class _Loop:
+    """The loop of one thread, closed when nobody holds it any more."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self.run = self._runner.run
+
+    def __del__(self) -> None:
+        # Another loop may be running where the last reference goes; ours is closed all the same.
+        with contextlib.suppress(RuntimeError):
+            self._runner.close()
+
+
 class Loops(threading.local):
     """An event loop for each thread, made at its first coroutine.
 
-    Kept between jobs, so that clients which are bound to a loop can be kept as well.
+    Kept between jobs, so that clients which are bound to a loop can be kept as well. It is closed
+    with its thread, or with this: an engine that runs jobs on the threads of others does not
+    learn of their end.
     """
 
     def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
+        self._loop: _Loop | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
         """Run *coroutine* to its end.
@@ -29,20 +45,14 @@ class Loops(threading.local):
 
         :raises JobStopped: if it was cancelled so.
         """
-        if self._runner is None:
-            self._runner = asyncio.Runner()
+        if self._loop is None:
+            self._loop = _Loop()
         try:
             # The context holds the app context and the current job.
-            return self._runner.run(_cancellable(coroutine, attempt), context=copy_context())
+            return self._loop.run(_cancellable(coroutine, attempt), context=copy_context())
         except asyncio.CancelledError:
             attempt.checkpoint()
             raise
-
-    def close(self) -> None:
-        """Close the loop of the calling thread."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            runner.close()
 
 
 async def _cancellable(coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:

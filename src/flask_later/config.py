@@ -82,13 +82,21 @@ def _address(key: str, value: object) -> str:
     return value
 
 
-def _flag(key: str, value: object) -> bool:
+def flag(key: str, value: object) -> bool:
+    """Return *value* if it is a bool; *key* names it in the error.
+
+    :raises InvalidSettingError: otherwise.
+    """
     if not isinstance(value, bool):
         raise InvalidSettingError(key, repr(value), "True or False")
     return value
 
 
-def _count(key: str, value: object) -> int:
+def count(key: str, value: object) -> int:
+    """Return *value* if it is a whole number of at least 1; *key* names it in the error.
+
+    :raises InvalidSettingError: otherwise.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidSettingError(key, repr(value), "a whole number of at least 1")
     return value
@@ -131,18 +139,18 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "store": _optional(_address),
     "engine": _text,
     "broker": _optional(_address),
-    "threads": _count,
-    "embedded": _flag,
+    "threads": count,
+    "embedded": flag,
     "queues": _optional(_names),
-    "manual": _optional(_flag),
-    "max_pending": _count,
-    "max_callbacks": _count,
-    "callback_threads": _count,
+    "manual": _optional(flag),
+    "max_pending": count,
+    "max_callbacks": count,
+    "callback_threads": count,
     "shutdown_timeout": seconds,
-    "max_arguments": _count,
-    "max_result": _count,
+    "max_arguments": count,
+    "max_result": count,
     "keep_succeeded": seconds,
     "keep_failed": seconds,
-    "max_finished": _count,
+    "max_finished": count,
     "base_url": _optional(_text),
 }

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flask_later.config import seconds
+from flask_later.config import count, flag, seconds
 from flask_later.errors import InvalidSettingError
 
 #: Exception classes, as :func:`isinstance` takes them.
@@ -60,10 +60,12 @@ class Retry:
     give_up_on: ErrorTypes = ()
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1:
-            raise InvalidSettingError("Retry.max_attempts", repr(self.max_attempts), "at least 1")
+        count("Retry.max_attempts", self.max_attempts)
         seconds("Retry.backoff", self.backoff)
         seconds("Retry.cap", self.cap)
+        flag("Retry.jitter", self.jitter)
+        _require_errors("Retry.on", self.on)
+        _require_errors("Retry.give_up_on", self.give_up_on)
 
     def delay_after(self, failures: int, error: BaseException, rng: random.Random) -> float | None:
         """Return the seconds to wait after failure number *failures*, or None to give up."""
@@ -75,6 +77,12 @@ class Retry:
         doublings = min(failures - 1, _MOST_DOUBLINGS)
         ceiling = min(seconds("cap", self.cap), seconds("backoff", self.backoff) * 2.0**doublings)
         return rng.uniform(0.0, ceiling) if self.jitter else ceiling
+
+
+def _require_errors(key: str, value: object) -> None:
+    classes: tuple[object, ...] = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+        raise InvalidSettingError(key, repr(value), "an exception class, or a tuple of them")
 
 
 #: What a task gets that says nothing: one attempt.

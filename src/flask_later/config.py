@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -10,6 +11,9 @@ from typing import Any
 from flask_later.errors import InvalidSettingError, UnknownSettingError
 
 PREFIX = "LATER_"
+
+_QUEUE_NAME = re.compile("[A-Za-z0-9._-]{1,64}")
+_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +82,19 @@ def _text(key: str, value: object) -> str:
 def _address(key: str, value: object) -> str:
     # The value is not shown: an address may hold a password.
     if not isinstance(value, str) or not value:
-        raise InvalidSettingError(key, f"a {type(value).__name__}", "a text")
+        raise InvalidSettingError(key, "empty" if value == "" else _kind(value), "a text")
     return value
+
+
+def _url(key: str, value: object) -> str:
+    url = _text(key, value)
+    if not _URL.match(url):
+        raise InvalidSettingError(key, repr(url), "a URL, e.g. 'https://shop.example/'")
+    return url
+
+
+def _kind(value: object) -> str:
+    return f"a {type(value).__name__}"
 
 
 def flag(key: str, value: object) -> bool:
@@ -88,7 +103,8 @@ def flag(key: str, value: object) -> bool:
     :raises InvalidSettingError: otherwise.
     """
     if not isinstance(value, bool):
-        raise InvalidSettingError(key, repr(value), "True or False")
+        expected = "True or False (in an environment variable: true or false)"
+        raise InvalidSettingError(key, repr(value), expected)
     return value
 
 
@@ -104,9 +120,9 @@ def count(key: str, value: object) -> int:
 
 def _names(key: str, value: object) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value
-    if not isinstance(names, Sequence) or not names:
+    if not isinstance(names, Sequence) or isinstance(names, bytes) or not names:
         raise InvalidSettingError(key, repr(value), "a list of queue names")
-    return tuple(queue_name(str(name).strip(), key) for name in names)
+    return tuple(queue_name(name.strip() if isinstance(name, str) else name, key) for name in names)
 
 
 def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any]:
@@ -124,13 +140,12 @@ def seconds(key: str, value: object) -> float:
     return float(number)
 
 
-def queue_name(name: str, key: str = "queue") -> str:
+def queue_name(name: object, key: str = "queue") -> str:
     """Return *name* if a queue can be called so: 1 to 64 letters, digits, ``.``, ``_``, ``-``.
 
     :raises InvalidSettingError: otherwise.
     """
-    plain = name.replace(".", "").replace("_", "").replace("-", "")
-    if not 1 <= len(name) <= 64 or not (plain.isascii() and plain.isalnum()):
+    if not isinstance(name, str) or not _QUEUE_NAME.fullmatch(name):
         raise InvalidSettingError(key, repr(name), "1 to 64 of the characters A-Z a-z 0-9 . _ -")
     return name
 
@@ -152,5 +167,5 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "keep_succeeded": seconds,
     "keep_failed": seconds,
     "max_finished": count,
-    "base_url": _optional(_text),
+    "base_url": _optional(_url),
 }

@@ -65,11 +65,8 @@ def test_an_error_is_documented(error: type[LaterError]) -> None:
 def drawn() -> list[tuple[int, str]]:
     """Return the tree of the module's docstring, as depths and names."""
     assert errors.__doc__ is not None
-    found = []
-    for line in errors.__doc__.splitlines():
-        if match := re.match(r"^    ((?:│   |    )*)(├── |└── )?(\w+Error)\b", line):
-            found.append((len(match[1]) // 4 + bool(match[2]), match[3]))
-    return found
+    lines = re.findall(r"^    ((?:│   |    )*)(├── |└── )?(\w+Error)\b", errors.__doc__, re.M)
+    return [(len(indent) // 4 + bool(branch), name) for indent, branch, name in lines]
 
 
 def built(error: type[LaterError] = LaterError, depth: int = 0) -> list[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -47,7 +48,6 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
-from flask_later.stores.lock import PatientLock
 from flask_later.stores.waiters import Waiters
 
 from . import notes as news
@@ -114,7 +114,7 @@ class SQLiteStore(Store):
 
     def _renew_waiters(self) -> None:
         self._pid = os.getpid()
-        self._lock = PatientLock()
+        self._lock = threading.Lock()
         self._waiters = Waiters(self._lock, self._clock)
         #: What the last sweep told; a row that falls due earlier is news.
         self._next_due = _NEVER

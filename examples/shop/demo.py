@@ -113,7 +113,6 @@ def sign_up(server: Server, email: str, attempts: int) -> None:
     answer = server.request("POST", "/signup", email=email)
     expect(answer.status == 202, f"POST /signup answered {answer.status}")
     story.tell(answer.ended_at, f"answered {answer.status} in {answer.milliseconds:.0f} ms")
-    expect(answer.milliseconds < 250, "the answer waited for the mail")
 
     [line] = server.wait_for(lambda: server.lines("audit.log", email), 1, "audit lines")
     story.tell(line["at"], "audit line written, after the response", line["process"])
@@ -160,7 +159,6 @@ def stop_in_the_middle(server: Server) -> list[str]:
     expect(audits == SIGNUPS, "audit lines were lost")
     expect(notices == ORDERS, "notices were lost")
     expect(closed == 2, "a service was not shut down")
-    expect(took < 5.0, "the stop took too long")
     story.print()
     return [answer.json["job"] for answer in answers]
 

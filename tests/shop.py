@@ -71,11 +71,11 @@ class Shop:
         self.gates.append(threading.Event())
         return self.gates[-1]
 
-    def enqueue(self, task: Task[..., Any], *args: Any, **kwargs: Any) -> Job[Any]:
+    def enqueue(self, task: Task[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         with self.app.app_context():
             return task.enqueue(*args, **kwargs)
 
-    def run(self, task: Task[..., Any], *args: Any, **kwargs: Any) -> Job[Any]:
+    def run(self, task: Task[..., Any], /, *args: Any, **kwargs: Any) -> Job[Any]:
         """Return the job once it is finished."""
         return self.enqueue(task, *args, **kwargs).wait(timeout=PATIENCE)
 

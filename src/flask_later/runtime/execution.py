@@ -6,6 +6,7 @@ import random
 import traceback
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
+from types import CoroutineType
 from typing import Any, NamedTuple
 
 from flask_later.core import payload
@@ -82,7 +83,8 @@ def run(
     try:
         with JobContext(state.app, state.registry, attempt.snapshot, state.settings.base_url):
             result = definition.function(*call.args, **call.kwargs)
-            if definition.is_async:
+            # Also of a decorator that knows nothing of the async function it wraps.
+            if isinstance(result, CoroutineType):
                 result = run_coroutine(result, attempt)
     except JobStopped as stopped:
         return Ended(_stopped(attempt.claim, stopped.reason), stopped)

@@ -13,6 +13,7 @@ from flask_later.tasks.task import (
     Task,
     TaskOptions,
     require_function,
+    require_names,
     task_name,
 )
 
@@ -69,9 +70,10 @@ class TaskCollection:
         :raises InvalidTaskError: for what is no function, or has no name.
         :raises InvalidSettingError: for a value that an option cannot have.
         """
+        old_names = require_names(name, aliases)
 
         def decorate(function: Callable[..., Any]) -> Task[..., Any]:
-            return self._define(require_function(function), name, tuple(aliases), options)
+            return self._define(require_function(function), name, old_names, options)
 
         return decorate if function is None else decorate(function)
 

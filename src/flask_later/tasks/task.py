@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import update_wrapper
@@ -25,13 +25,57 @@ T = TypeVar("T")
 _UNSET: Any = object()
 #: How others spell it; asking for one of these is answered with our word.
 _FOREIGN_VERBS = {
-    "delay": "enqueue(...)",
-    "apply_async": "using(...).enqueue(...)",
-    "send": "enqueue(...)",
-    "defer": "enqueue(...)",
-    "schedule": "using(delay=60).enqueue(...)",
-    "s": "call(...)",
-    "queue": "enqueue(...)",
+    "delay": "{task}.enqueue(...) (later: {task}.using(delay=60).enqueue(...))",
+    "apply_async": "{task}.using(...).enqueue(...)",
+    "send": "{task}.enqueue(...)",
+    "defer": "{task}.enqueue(...)",
+    "schedule": "{task}.using(delay=60).enqueue(...)",
+    "s": "{task}.call(...)",
+    "queue": "{task}.enqueue(...)",
+}
+_LONGEST_NAME = 255
+
+
+def _is_text(value: object) -> bool:
+    """Whether *value* is a text that every store takes, of at most 255 characters."""
+    return isinstance(value, str) and 1 <= len(value) <= _LONGEST_NAME and value.isprintable()
+
+
+def _is_priority(value: object) -> bool:
+    # A bool is an int, too.
+    return type(value) is int and LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY
+
+
+def _is_aware(value: object) -> bool:
+    return isinstance(value, datetime) and value.utcoffset() is not None
+
+
+#: For each option: whether it can have a value, and what it can have.
+_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "priority": (
+        _is_priority,
+        f"a whole number, {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, higher first",
+    ),
+    "retry": (
+        lambda value: isinstance(value, Retry),
+        "a Retry, e.g. retry=Retry(max_attempts=3)",
+    ),
+    "timeout": (
+        lambda value: value is None or value > 0,
+        "more than 0 seconds, or None",
+    ),
+    "at": (
+        lambda value: value is None or _is_aware(value),
+        "an aware datetime, e.g. datetime.now(UTC) + timedelta(hours=1)",
+    ),
+    "unique_key": (
+        lambda value: value is None or _is_text(value),
+        f"1 to {_LONGEST_NAME} printable characters",
+    ),
+    "durable": (
+        lambda value: isinstance(value, bool),
+        "True or False",
+    ),
 }
 
 
@@ -66,19 +110,13 @@ class TaskOptions:
         return replace(self, **given).checked()
 
     def checked(self) -> TaskOptions:
-        if not LOWEST_PRIORITY <= self.priority <= HIGHEST_PRIORITY:
-            expected = f"{LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, higher first"
-            raise InvalidSettingError("priority", repr(self.priority), expected)
-        if self.at is not None and self.at.tzinfo is None:
-            expected = "an aware datetime, e.g. datetime.now(UTC) + timedelta(hours=1)"
-            raise InvalidSettingError("at", repr(self.at), expected)
+        queue_name(self.queue)
+        for name, (can_have, expected) in _RULES.items():
+            value = getattr(self, name)
+            if not can_have(value):
+                raise InvalidSettingError(name, repr(value), expected)
         if self.at is not None and self.delay:
             raise InvalidSettingError("at", repr(self.at), "left out when delay is given")
-        if self.timeout == 0:
-            raise InvalidSettingError("timeout", "0", "more than 0 seconds, or None")
-        if self.unique_key is not None and not 1 <= len(self.unique_key) <= 255:
-            raise InvalidSettingError("unique_key", repr(self.unique_key), "1 to 255 characters")
-        queue_name(self.queue)
         return self
 
     def run_at(self, now: datetime) -> datetime:
@@ -98,7 +136,6 @@ class Definition:
         self.aliases = aliases
         self.short_name = str(getattr(function, "__name__", name))
         self.signature = inspect.signature(function)
-        self.is_async = inspect.iscoroutinefunction(function)
         self.place = place_of(function)
         #: Of the signature: a job stored for another one is parked, and unparked when it changes.
         self.digest = hashlib.sha256(str(self._shape()).encode()).hexdigest()[:16]
@@ -151,25 +188,26 @@ class Task(Generic[P, R_co]):
     """
 
     def __init__(self, definition: Definition, options: TaskOptions) -> None:
+        # Without the function's attributes, which could hide our own.
+        update_wrapper(self, definition.function, updated=())
         self.definition = definition
         self.options = options
-        update_wrapper(self, definition.function)
 
     @property
     def name(self) -> str:
         """What the task is called in the store: ``module.function``, or ``group.function``."""
         return self.definition.name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         return cast(R_co, self.definition.function(*args, **kwargs))
 
     @overload
     def enqueue(
-        self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: Task[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Job[T]: ...
     @overload
-    def enqueue(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job[Any]:
+    def enqueue(self: Task[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T]: ...
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[Any]:
         """Store a job that calls the function with these arguments, and return its handle.
 
         When this returns the job is stored. It runs at least once on a durable store.
@@ -186,11 +224,11 @@ class Task(Generic[P, R_co]):
 
     @overload
     def call(
-        self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self: Task[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Call[T]: ...
     @overload
-    def call(self: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> Call[T]: ...
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[Any]:
+    def call(self: Task[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Call[T]: ...
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[Any]:
         """Return the call as a value, for ``later.enqueue_many`` and ``later.schedule``.
 
         :raises ArgumentsError: if the arguments do not fit the function.
@@ -251,10 +289,10 @@ class Task(Generic[P, R_co]):
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in _FOREIGN_VERBS:
-            ours = _FOREIGN_VERBS[name]
             short = self.definition.short_name
+            ours = _FOREIGN_VERBS[name].format(task=short)
             raise AttributeError(
-                f"task {short!r} has no {name!r}. Use {short}.{ours}. "
+                f"task {short!r} has no {name!r}. Use {ours}. "
                 f"Calling {short}(...) runs it now, in this process."
             )
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -307,4 +345,26 @@ def require_function(function: object) -> Callable[..., Any]:
             "cannot be a task, because nobody takes what it yields",
             "Return a list, and tell the progress with current_job.track(...).",
         )
+    try:
+        inspect.signature(function)
+    except ValueError:
+        raise InvalidTaskError(
+            repr(function),
+            "has no signature that arguments could be held against",
+            "Write a function that calls it.",
+        ) from None
     return function
+
+
+def require_names(name: str | None, aliases: Sequence[str]) -> tuple[str, ...]:
+    """Return *aliases* as a tuple if a task can have these names.
+
+    :raises InvalidSettingError: otherwise.
+    """
+    if name is not None and not _is_text(name):
+        expected = f"1 to {_LONGEST_NAME} printable characters"
+        raise InvalidSettingError("name", repr(name), expected)
+    # A text is a sequence of texts as well, of its letters.
+    if isinstance(aliases, str) or not all(map(_is_text, aliases)):
+        raise InvalidSettingError("aliases", repr(aliases), "a list of names")
+    return tuple(aliases)

@@ -25,12 +25,12 @@ help: ## this text
 
 env: .venv/.dev ## .venv with the locked tools and this checkout, editable
 
-.venv/bin/python:
+.venv/bin/python .venv-demo/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is older than 3.11. Name a newer one: make env PYTHON=python3.12"; exit 1; }
-	echo "env: .venv, $$($(PYTHON) --version)"
-	$(PYTHON) -m venv .venv \
-		|| { rm -rf .venv; echo "$(PYTHON) cannot make an environment. On Debian: make services, as root"; exit 1; }
+	echo "env: $(@D:/bin=), $$($(PYTHON) --version)"
+	$(PYTHON) -m venv $(@D:/bin=) \
+		|| { rm -rf $(@D:/bin=); echo "$(PYTHON) cannot make an environment. On Debian: make services, as root"; exit 1; }
 
 .venv/.dev: requirements/dev.txt pyproject.toml | .venv/bin/python
 	echo "env: tools of requirements/dev.txt"
@@ -44,9 +44,8 @@ env: .venv/.dev ## .venv with the locked tools and this checkout, editable
 	touch $@
 
 # Only what a user of the library would have, so that the demo starts in seconds.
-.venv-demo/.ready: requirements/demo.txt pyproject.toml
-	echo "env: .venv-demo"
-	test -x .venv-demo/bin/python || $(PYTHON) -m venv .venv-demo
+.venv-demo/.ready: requirements/demo.txt pyproject.toml | .venv-demo/bin/python
+	echo "env: tools of requirements/demo.txt"
 	.venv-demo/bin/python $(PIP) install --require-hashes -r requirements/demo.txt
 	.venv-demo/bin/python $(PIP) install --no-deps --no-build-isolation -e .
 	touch $@

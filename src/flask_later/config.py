@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from flask_later.errors import InvalidSettingError, UnknownSettingError
 
@@ -119,10 +119,13 @@ def count(key: str, value: object) -> int:
 
 
 def _names(key: str, value: object) -> tuple[str, ...]:
-    names = value.split(",") if isinstance(value, str) else value
+    names: object = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, Sequence) or isinstance(names, bytes) or not names:
         raise InvalidSettingError(key, repr(value), "a list of queue names")
-    return tuple(queue_name(name.strip() if isinstance(name, str) else name, key) for name in names)
+    listed = cast("Sequence[object]", names)
+    return tuple(
+        queue_name(name.strip() if isinstance(name, str) else name, key) for name in listed
+    )
 
 
 def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any]:

@@ -79,10 +79,14 @@ class Retry:
         return rng.uniform(0.0, ceiling) if self.jitter else ceiling
 
 
-def _require_errors(key: str, value: object) -> None:
-    classes: tuple[object, ...] = value if isinstance(value, tuple) else (value,)
-    if not all(isinstance(cls, type) and issubclass(cls, BaseException) for cls in classes):
+def _require_errors(key: str, value: ErrorTypes) -> None:
+    classes = value if isinstance(value, tuple) else (value,)
+    if not all(map(_is_error, classes)):
         raise InvalidSettingError(key, repr(value), "an exception class, or a tuple of them")
+
+
+def _is_error(cls: object) -> bool:
+    return isinstance(cls, type) and issubclass(cls, BaseException)
 
 
 #: What a task gets that says nothing: one attempt.

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flask_later.core import payload
 from flask_later.core.job import ErrorRecord, JobRecord, StopReason
@@ -85,7 +85,7 @@ def run(
             result = definition.function(*call.args, **call.kwargs)
             # Also of a decorator that knows nothing of the async function it wraps.
             if isinstance(result, CoroutineType):
-                result = run_coroutine(result, attempt)
+                result = run_coroutine(cast("Coroutine[Any, Any, Any]", result), attempt)
     except JobStopped as stopped:
         return Ended(_stopped(attempt.claim, stopped.reason), stopped)
     except BaseException as error:

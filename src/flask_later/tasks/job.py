@@ -204,13 +204,13 @@ def read(state: AppState, job_id: str) -> JobRecord:
 
     :raises JobNotFoundError: if there is none; names the likely cause where one is known.
     """
-    records = state.store.get([job_id]) if is_id(job_id) else {}
-    if job_id in records:
-        return records[job_id]
+    record = state.store.get([job_id]).get(job_id) if is_id(job_id) else None
+    if record is not None:
+        return record
     hint = ""
     if state.store.reach == "process":
         hint = (
             "The memory store is seen by one process only: with several (gunicorn --workers 2), "
             "another may have it. Set LATER_STORE = 'sqlite:///later.sqlite3'."
         )
-    raise JobNotFoundError(job_id[:64], hint)
+    raise JobNotFoundError(str(job_id)[:64], hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from flask import Flask, current_app, has_app_context
 
@@ -69,7 +69,7 @@ class AppState:
 
 def get_app() -> Flask:
     """Return the current app itself, where the proxy would not do."""
-    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    app: Flask = cast("Any", current_app)._get_current_object()
     return app
 
 

@@ -333,7 +333,9 @@ def require_function(function: object) -> Callable[..., Any]:
     """
     if isinstance(function, Task):
         raise InvalidTaskError(
-            repr(function), "is a task already", "Use the decorator once, or task.using(...)."
+            repr(cast("Task[..., object]", function)),
+            "is a task already",
+            "Use the decorator once, or task.using(...).",
         )
     if not callable(function) or inspect.isclass(function):
         raise InvalidTaskError(

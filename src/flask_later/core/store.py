@@ -35,6 +35,10 @@ DUE = "@due"
 BEAT = 10.0
 #: Seconds without a beat after which a worker is taken for dead, where nothing better is known.
 LEASE = 30.0
+#: Seconds that a job may wait in a queue that nobody works on before its queue is hinted at again.
+REHINT_AFTER = 5.0
+#: The most hints to one queue that one sweep returns because of that.
+MAX_REHINTS = 1000
 #: A job whose worker died this many times is failed: it probably kills them.
 MAX_CRASHES = 3
 #: The most rows that one read returns.
@@ -138,7 +142,7 @@ class Added(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What became runnable, when the next row falls due, and how many attempts were rescued."""
+    """Hints at what became runnable or waits too long, when the next row falls due, rescues."""
 
     hints: Sequence[Hint] = ()
     next_due: datetime | None = None
@@ -327,6 +331,11 @@ class Store(ABC):
         Rescue the attempts of dead workers, queue what has fallen due, queue parked jobs whose
         task *known* (names to signature digests) now holds with another digest, delete finished
         records past their time to live or beyond the cap. Any process may call it at any time.
+
+        Hints may have been lost: a queue whose oldest runnable job has waited
+        :data:`REHINT_AFTER` seconds is hinted at again, once for each runnable job up to
+        :data:`MAX_REHINTS`. Of all sweeps of all processes one does that, and none again before
+        the same time has passed. A paused queue is left alone.
         """
 
     @abstractmethod

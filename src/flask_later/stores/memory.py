@@ -6,7 +6,7 @@ import secrets
 from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
@@ -32,6 +32,8 @@ from flask_later.core.store import (
     DUE,
     EVERYTHING,
     MAX_PAGE,
+    MAX_REHINTS,
+    REHINT_AFTER,
     Added,
     Claim,
     Handover,
@@ -99,6 +101,7 @@ class MemoryStore(Store):
         # Where a row is by its state: queued and scheduled ones in heaps, finished ones in the
         # order of their end, and the few others by id.
         self._ready: dict[str, list[_Place]] = {}
+        self._hinted_at: dict[str, datetime] = {}
         self._due: list[_Place] = []
         self._waiting = 0
         self._ended: dict[JobState, deque[_Place]] = {state: deque() for state in FINISHED}
@@ -340,10 +343,25 @@ class MemoryStore(Store):
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         now = self._clock.now()
         with self._lock:
-            moved = [*self._stage(now, budget), *self._unpark(now, budget, known)]
+            # First of all, so that what this sweep moves is not hinted at twice.
+            rows = [row for queue in self._ready for row in self._overdue(queue, now)]
+            rows += [*self._stage(now, budget), *self._unpark(now, budget, known)]
             self._prune(now, budget)
             next_due = self._due[0][2].record.run_at if self._due else None
-            return Swept([self._hint(row) for row in moved], next_due)
+            return Swept([self._hint(row) for row in rows], next_due)
+
+    def _overdue(self, queue: str, now: datetime) -> list[_Row]:
+        """Return the runnable jobs of *queue* if their hints seem to be lost."""
+        before = now - timedelta(seconds=REHINT_AFTER)
+        hinted_at = self._hinted_at.get(queue, before)
+        # One in the future: the system's clock was put back.
+        if before < hinted_at <= now or self._runnable(queue) is None:
+            return []
+        rows = [place[2] for place in self._ready[queue] if place[2].place is place]
+        if all(row.record.run_at > before for row in rows):
+            return []
+        self._hinted_at[queue] = now
+        return rows[:MAX_REHINTS]
 
     def _stage(self, now: datetime, budget: int) -> Iterator[_Row]:
         while self._due and budget:

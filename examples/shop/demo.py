@@ -334,7 +334,7 @@ class Server:
 
         return self.wait_until(enough, f"there are fewer than {count} {what}")
 
-    def wait_until(self, check: Callable[[], T], otherwise: str) -> T:
+    def wait_until(self, check: Callable[[], T | None], otherwise: str) -> T:
         """Ask *check* until it answers something true, and return that."""
         deadline = time.monotonic() + PATIENCE
         while not (answer := check()):

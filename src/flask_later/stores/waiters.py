@@ -19,7 +19,7 @@ class Waiters:
     Every waiter has a condition of its own, so that a hint wakes one thread and not the herd.
     """
 
-    def __init__(self, lock: PatientLock, clock: Clock) -> None:
+    def __init__(self, lock: PatientLock | threading.Lock, clock: Clock) -> None:
         self._lock = lock
         self._clock = clock
         # A dict keeps the order in which they came, and forgets one of them at once.

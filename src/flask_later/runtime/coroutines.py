@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import Any
 
@@ -13,29 +12,15 @@ from flask_later.core.job import StopReason
 from flask_later.tasks.current import Attempt
 
 
-class _Loop:
-    """The loop of one thread, closed when nobody holds it any more."""
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        self.run = self._runner.run
-
-    def __del__(self) -> None:
-        # Another loop may be running where the last reference goes; ours is closed all the same.
-        with contextlib.suppress(RuntimeError):
-            self._runner.close()
-
-
-class Loops(threading.local):
+class Loops:
     """An event loop for each thread, made at its first coroutine.
 
-    Kept between jobs, so that clients which are bound to a loop can be kept as well. It is closed
-    with its thread, or with this: an engine that runs jobs on the threads of others does not
-    learn of their end.
+    Kept between jobs, so that clients which are bound to a loop can be kept as well.
     """
 
     def __init__(self) -> None:
-        self._loop: _Loop | None = None
+        self._lock = threading.Lock()
+        self._runners: dict[threading.Thread, asyncio.Runner] = {}
 
     def run(self, coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
         """Run *coroutine* to its end.
@@ -45,14 +30,48 @@ class Loops(threading.local):
 
         :raises JobStopped: if it was cancelled so.
         """
-        if self._loop is None:
-            self._loop = _Loop()
+        runner = self._runners.get(threading.current_thread()) or self._make_runner()
         try:
             # The context holds the app context and the current job.
-            return self._loop.run(_cancellable(coroutine, attempt), context=copy_context())
+            return runner.run(_cancellable(coroutine, attempt), context=copy_context())
         except asyncio.CancelledError:
             attempt.checkpoint()
             raise
+
+    def close(self) -> None:
+        """Close all loops but those of threads that are stuck in a job."""
+        self._close(lambda thread: True)
+
+    def _make_runner(self) -> asyncio.Runner:
+        # A thread that was replaced does not say when it ends.
+        self._close(lambda thread: not thread.is_alive())
+        # With a factory of its own it leaves the thread's current loop alone, also at its end.
+        runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        with self._lock:
+            self._runners[threading.current_thread()] = runner
+        return runner
+
+    def _close(self, condition: Callable[[threading.Thread], bool]) -> None:
+        with self._lock:
+            free = [
+                (thread, runner)
+                for thread, runner in self._runners.items()
+                if condition(thread) and not runner.get_loop().is_running()
+            ]
+            for thread, _ in free:
+                del self._runners[thread]
+        for _, runner in free:
+            _close_runner(runner)
+
+
+def _close_runner(runner: asyncio.Runner) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        runner.close()
+    else:
+        # We are inside of a loop of somebody's, where no other can run for its last tasks.
+        runner.get_loop().close()
 
 
 async def _cancellable(coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:

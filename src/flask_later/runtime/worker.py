@@ -98,10 +98,15 @@ class Worker:
         self._state.engine.close(max(0.0, deadline - time.monotonic()))
         left = [running for running in [*self._running.values()] if running.attempt.disown()]
         released = self._release(left)
+        self.close_loops()
         lost = 0 if self._store.durable else self._count_lost()
         signals.send(
             signals.worker_stopped, self._state.app, worker=self.id, released=released, lost=lost
         )
+
+    def close_loops(self) -> None:
+        """Close the event loops that ran coroutines, but for those of threads that are stuck."""
+        self._loops.close()
 
     def _release(self, left: Sequence[_Running]) -> int:
         for running in left:

@@ -488,6 +488,8 @@ def test_a_connection_never_crosses_a_fork(path: Path, child: str, jobs: int) ->
         (jobs.SELECT + jobs.HELD_BY, "job_running"),
         (notes._HELD, "job_running"),
         (jobs.SELECT + workers._ABANDONED, "job_running"),
+        (sweeps._WAITS_LONG, "COVERING INDEX job_ready"),
+        (sweeps._RUNNABLE, "job_ready"),
         (sweeps._PARKED_KINDS, "job_parked"),
         (jobs.SELECT + sweeps._PARKED, "job_parked"),
         (sweeps._EXPIRED, "job_finished"),

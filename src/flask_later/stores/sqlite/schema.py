@@ -65,7 +65,7 @@ _TABLES = (
         left_out INTEGER
     )
     """,
-    "CREATE INDEX job_ready ON job (queue, rank, seq, state) WHERE state = 'queued'",
+    "CREATE INDEX job_ready ON job (queue, rank, seq, run_at, state) WHERE state = 'queued'",
     "CREATE INDEX job_due ON job (run_at, seq, state) WHERE state = 'scheduled'",
     "CREATE INDEX job_held ON job (seq, state) WHERE state = 'held'",
     "CREATE INDEX job_running ON job (worker, seq) WHERE state = 'running'",
@@ -100,6 +100,13 @@ _TABLES = (
     ) WITHOUT ROWID
     """,
     "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",
+    # Since when nobody has to hint again at the queue.
+    """
+    CREATE TABLE hinted (
+        queue TEXT PRIMARY KEY,
+        at INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
     """
     CREATE TABLE schedule (
         name TEXT PRIMARY KEY,

@@ -281,12 +281,14 @@ class SQLiteStore(Store):
 
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         with self._write() as jobs:
+            # First of all, so that what this sweep moves is not hinted at twice.
+            hints = sweeps.rehint(jobs, self.identity)
             rescued = sweeps.rescue(jobs, self._workers, budget)
             moved = [*rescued, *sweeps.stage(jobs, budget), *sweeps.unpark(jobs, known, budget)]
             sweeps.prune(jobs, self._limits, budget)
             next_due = jobs.next_due()
         self._next_due = next_due or _NEVER
-        return Swept(self._hints(moved), next_due, len(rescued))
+        return Swept([*hints, *self._hints(moved)], next_due, len(rescued))
 
     # Waiting
 

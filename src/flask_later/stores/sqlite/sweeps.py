@@ -1,16 +1,26 @@
-"""What time alone brings about: each function does at most *budget* rows of its kind."""
+"""What time alone brings about: at most *budget* rows of each kind."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flask_later.core.job import JobRecord, JobState
+from flask_later.core.job import Hint, JobRecord, JobState
 from flask_later.core.states import rescued, resumed
-from flask_later.core.store import Limits
+from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Limits
 
+from .claims import runnable_queues
 from .jobs import DUE_BEFORE, Jobs
 from .rows import to_micros
 from .workers import Workers
+
+_REHINT_AFTER = int(REHINT_AFTER * 1e6)
+_HINTED = "SELECT queue, at FROM hinted"
+_NOTE_HINTED = "INSERT OR REPLACE INTO hinted (queue, at) VALUES (?, ?)"
+# By priority the oldest may be anywhere in the queue, mostly it is near the front.
+_WAITS_LONG = "SELECT 1 FROM job WHERE state = 'queued' AND queue = ? AND run_at <= ? LIMIT 1"
+_RUNNABLE = (
+    "SELECT id, fence FROM job WHERE state = 'queued' AND queue = ? ORDER BY rank, seq LIMIT ?"
+)
 
 # From the index alone: of thousands of parked jobs there are few kinds.
 _PARKED_KINDS = "SELECT DISTINCT task, parked_for FROM job WHERE state = 'parked'"
@@ -24,6 +34,23 @@ _EXPIRED = (
 )
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
 _OLDEST = f"SELECT id FROM job WHERE {_IS_FINISHED} ORDER BY finished_at, seq LIMIT ?"
+
+
+def rehint(jobs: Jobs, store: str) -> list[Hint]:
+    """Return hints to the queues of *store* whose hints seem to be lost. One process gets them."""
+    now = to_micros(jobs.now)
+    before = now - _REHINT_AFTER
+    hinted_at: dict[str, int] = dict(jobs.db.all(_HINTED))
+    hints: list[Hint] = []
+    for queue in runnable_queues(jobs.db):
+        # One in the future: the system's clock was put back.
+        if before < hinted_at.get(queue, before) <= now:
+            continue
+        if jobs.db.one(_WAITS_LONG, (queue, before)):
+            jobs.db.execute(_NOTE_HINTED, (queue, now))
+            rows = jobs.db.all(_RUNNABLE, (queue, MAX_REHINTS))
+            hints += [Hint(store, queue, job_id, fence) for job_id, fence in rows]
+    return hints
 
 
 def rescue(jobs: Jobs, workers: Workers, budget: int) -> list[JobRecord]:

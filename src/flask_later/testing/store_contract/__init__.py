@@ -21,6 +21,7 @@ from .claiming import ClaimingContract
 from .commanding import CommandingContract
 from .pruning import PruningContract
 from .reading import ReadingContract
+from .rehinting import RehintingContract
 from .settling import SettlingContract
 from .sweeping import SweepingContract
 from .ticking import TickingContract
@@ -37,6 +38,7 @@ class StoreContract(
     WorkingContract,
     CommandingContract,
     SweepingContract,
+    RehintingContract,
     PruningContract,
     TickingContract,
     ReadingContract,

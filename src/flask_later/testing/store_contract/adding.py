@@ -137,6 +137,13 @@ class AddingContract(ContractBase):
         assert not store.get([record.id for record in batch])
         assert len(store.find().records) == 1
 
+    def test_a_batch_needs_room_for_what_it_stores(self, store: Store, limits: Limits) -> None:
+        """Not for the same job, or the same unique key, twice."""
+        store.add([make_record() for _ in range(limits.max_pending - 2)])
+        first, second = make_record(unique_key="k"), make_record()
+        added = store.add([first, make_record(unique_key="k"), second, second])
+        assert [each.created for each in added] == [True, False, True, False]
+
     @pytest.mark.parametrize("state", [JobState.HELD, JobState.SCHEDULED, JobState.QUEUED])
     def test_every_waiting_job_counts(self, store: Store, limits: Limits, state: JobState) -> None:
         """Held and scheduled jobs take a place as queued ones do."""

@@ -1,0 +1,454 @@
+"""Hypothesis drives the SQLite store and the memory store side by side, and tries to part them.
+
+It also keeps a book of its own on who holds which attempt, and holds both stores against that.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from flask_later.core.clock import VirtualClock
+from flask_later.core.job import (
+    FINISHED,
+    Cancel,
+    Command,
+    Discard,
+    ErrorRecord,
+    Hint,
+    JobRecord,
+    JobState,
+    Progress,
+    Resume,
+    Retry,
+    StopReason,
+)
+from flask_later.core.states import rescued
+from flask_later.core.store import (
+    BEAT,
+    LEASE,
+    NOTHING,
+    Again,
+    Cancelled,
+    Claim,
+    Failed,
+    Handover,
+    Limits,
+    Note,
+    Outcome,
+    Parked,
+    Pause,
+    Released,
+    Store,
+    Succeeded,
+    Want,
+    WorkerRecord,
+)
+from flask_later.errors import LaterError
+from flask_later.stores.memory import MemoryStore
+from flask_later.stores.sqlite import SQLiteStore
+from flask_later.testing.records import START, make_record
+
+T = TypeVar("T")
+
+LIMITS = Limits(
+    max_pending=8,
+    max_log_lines=3,
+    keep=dict.fromkeys(FINISHED, timedelta(seconds=90)),
+)
+OOPS = ErrorRecord("ValueError", "oops")
+QUEUES = ("a", "b")
+#: The places at which one worker follows another: each is a process that may die.
+PLACES = (0, 1)
+
+records = st.builds(
+    lambda queue, priority, delay, key, held: {
+        "queue": queue,
+        "priority": priority,
+        "delay": delay,
+        "unique_key": key,
+        **({"state": JobState.HELD} if held else {}),
+    },
+    st.sampled_from(QUEUES),
+    st.integers(-1, 1),
+    st.sampled_from([0, 0, 0, 5, 40]),
+    st.sampled_from([None, None, "k1", "k2"]),
+    st.sampled_from([False, False, False, True]),
+)
+delays = st.sampled_from([0, 0, 5])
+taken = st.booleans()
+#: Outcomes of a claim, at an instant.
+outcomes = st.one_of(
+    st.just(lambda claim, now: Succeeded(claim, "1")),
+    st.builds(lambda taken: lambda claim, now: Failed(claim, OOPS, taken), taken),
+    st.builds(
+        lambda delay, error, taken: (
+            lambda claim, now: Again(claim, now + timedelta(seconds=delay), error, taken)
+        ),
+        delays,
+        st.sampled_from([None, OOPS]),
+        taken,
+    ),
+    st.just(lambda claim, now: Released(claim)),
+    st.just(lambda claim, now: Cancelled(claim)),
+    st.builds(
+        lambda digest: lambda claim, now: Parked(claim, OOPS, digest),
+        st.sampled_from([None, "old"]),
+    ),
+)
+places = st.sampled_from(PLACES)
+limits = st.integers(1, 3)
+hinted_queues = st.sampled_from([None, "a", "b"])
+wanted_queues = st.sampled_from([None, QUEUES, ("b", "a"), ("b",)])
+
+
+commands = st.sampled_from([None, Cancel(), Cancel(), Retry(), Discard(), Resume()])
+steps = st.sampled_from([0.001, 1.0, 5.0, BEAT, 14.0])
+#: The tasks that the sweeping process knows; None: it does not sweep.
+knowns = st.sampled_from([None, {}, {"shop.tasks.send": "old"}, {"shop.tasks.send": "new"}])
+
+
+class MortalMemoryStore(MemoryStore):
+    """A memory store whose workers can die before it does."""
+
+    def bury(self, dead: set[str]) -> list[Hint]:
+        """Rescue the attempts of the *dead*; return hints to those that run again."""
+        with self._lock:
+            rows = [row for row in self._rows.values() if row.record.worker in dead]
+            for row in rows:
+                self._put(row, rescued(row.record, self._clock.now()))
+            return [self._hint(row) for row in rows if row.record.state is JobState.QUEUED]
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Two stores, one clock, and a book on who holds what."""
+
+    jobs: Bundle[str] = Bundle("jobs")
+    claims: Bundle[Claim] = Bundle("claims")
+
+    sqlite_store: type[SQLiteStore] = SQLiteStore
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="later-model-"))
+        self.clock = VirtualClock(START)
+        self.sqlite = self.sqlite_store(self.folder / "later.sqlite3", self.clock, LIMITS)
+        self.memory = MortalMemoryStore(self.clock, LIMITS)
+        self.stores: tuple[Store, Store] = (self.sqlite, self.memory)
+        for store in self.stores:
+            store.open()
+        #: The attempts that a living or dead worker holds, and nobody has taken from it.
+        self.held: dict[Claim, str] = {}
+        self.beats: dict[str, float] = {}
+        self.at: dict[int, str] = {}
+        self.before: dict[str, JobRecord] = {}
+        self.retried: set[str] = set()
+
+    def teardown(self) -> None:
+        for store in self.stores:
+            store.close()
+        shutil.rmtree(self.folder)
+
+    # Both stores, and what they have to agree on
+
+    def both(self, act: Callable[[Store], T]) -> T | None:
+        """Do the same with both stores. The answers have to be equal, the errors too."""
+        ours, theirs = (self._answer(act, store) for store in self.stores)
+        assert ours == theirs
+        return ours[0]
+
+    @staticmethod
+    def _answer(act: Callable[[Store], T], store: Store) -> tuple[T | None, object]:
+        try:
+            return act(store), None
+        except LaterError as error:
+            return None, (type(error), error.args)
+
+    def records_now(self) -> dict[str, JobRecord]:
+        return {record.id: record for record in self.sqlite.find(limit=1000).records}
+
+    # Jobs
+
+    @initialize(target=jobs, batch=st.lists(records, min_size=2, max_size=4))
+    def begin(self, batch: list[dict[str, Any]]) -> Any:
+        """Most histories begin with workers and with something to do."""
+        for place in PLACES:
+            self.hire(place)
+        return self.add(batch)
+
+    @rule(target=jobs, batch=st.lists(records, min_size=1, max_size=3))
+    def add(self, batch: list[dict[str, Any]]) -> Any:
+        new = [make_record(at=self.clock.now(), **changes) for changes in batch]
+        self.both(lambda store: list(store.add(new)))
+        return multiple(*(record.id for record in new))
+
+    @rule(
+        job=jobs, command=st.sampled_from([None, Cancel(), Cancel(), Retry(), Discard(), Resume()])
+    )
+    def command(self, job: str, command: Command | None) -> None:
+        """A command, or the answer to an add was lost and it is repeated."""
+        if command is None:
+            again = [record for record in self.before.values() if record.id == job]
+            self.both(lambda store: list(store.add(again)))
+            return
+        self.retried = {job} if isinstance(command, Retry) else set()
+        self.both(lambda store: store.command(job, command))
+
+    @rule(target=jobs, schedule=st.sampled_from("st"), ahead=st.integers(-1, 2))
+    def tick(self, schedule: str, ahead: int) -> str:
+        due = self.clock.now() + timedelta(seconds=10 * ahead)
+        record = make_record(
+            at=self.clock.now(), queue="a", schedule=schedule, scheduled_at=due, unique_key="k1"
+        )
+        self.both(lambda store: store.tick(schedule, due, record))
+        return record.id
+
+    @rule(queue=st.sampled_from(QUEUES), pause=st.sampled_from([True, False, False]))
+    def pause(self, queue: str, pause: bool) -> None:
+        self.both(lambda store: store.queue(queue, Pause() if pause else Resume()))
+
+    # Workers
+
+    def hire(self, place: int) -> None:
+        name = f"worker-{len(self.beats)}"
+        self.at[place] = name
+        self.beat(name)
+        worker = WorkerRecord(name, "localhost", 1, self.clock.now())
+        self.both(lambda store: store.register(worker))
+
+    def beat(self, worker: str) -> None:
+        self.beats[worker] = self.clock.monotonic()
+
+    def holding(self, worker: str) -> list[Claim]:
+        return [claim for claim, holder in self.held.items() if holder == worker]
+
+    @rule(target=claims, place=places, limit=limits, queues=wanted_queues, hinted=hinted_queues)
+    def claim(
+        self, place: int, limit: int, queues: tuple[str, ...] | None, hinted: str | None
+    ) -> Any:
+        return self.exchange(self.at[place], [], limit, queues, hinted)
+
+    @rule(target=claims, place=places, which=st.integers(0, 3), outcome=outcomes, limit=limits)
+    def settle_and_claim(
+        self, place: int, which: int, outcome: Callable[..., Outcome], limit: int
+    ) -> Any:
+        """What a worker does most: it ends one attempt and begins another."""
+        worker = self.at[place]
+        some = self.holding(worker)[which : which + 1]
+        settled = [outcome(claim, self.clock.now()) for claim in some]
+        return self.exchange(worker, settled, limit, None, None)
+
+    @rule(some=st.lists(claims, min_size=1, max_size=3), outcome=outcomes)
+    def settle_anything(self, some: list[Claim], outcome: Callable[..., Outcome]) -> None:
+        """Any claims there ever were, also of the dead: many of them are stale by now."""
+        self.exchange("whoever", [outcome(each, self.clock.now()) for each in some], 0, None, None)
+
+    def exchange(
+        self,
+        worker: str,
+        settled: Sequence[Outcome],
+        limit: int,
+        queues: tuple[str, ...] | None,
+        prefer: str | None,
+    ) -> Any:
+        def act(store: Store) -> tuple[list[Any], ...]:
+            hint = prefer and Hint(store.identity, prefer, "0" * 32, 0)
+            want = Want(limit, queues, hint or None) if limit else NOTHING
+            return as_lists(store.exchange(worker, settled, want))
+
+        # An attempt is over with its outcome, in the order in which they came.
+        fences = {job_id: record.fence for job_id, record in self.records_now().items()}
+        answer = self.both(act)
+        assert answer is not None
+        claimed, done, stale = answer
+        assert len(done) + len(stale) == len(settled)
+        for claim in done:
+            assert fences[claim.job_id] == claim.fence, "done, but its fence had moved on"
+            self.held.pop(claim, None)
+        if limit:
+            self.beat(worker)
+        return multiple(*(self.handed_over(record, worker) for record in claimed))
+
+    def handed_over(self, record: JobRecord, worker: str) -> Claim:
+        claim = Claim(record.id, record.fence)
+        holders = [held for held in self.held if held.job_id == record.id]
+        assert not holders, "two workers run the same job"
+        self.held[claim] = worker
+        return claim
+
+    @rule(place=places, left_out=st.sets(st.integers(0, 3)), news=st.booleans())
+    def note(self, place: int, left_out: set[int], news: bool) -> None:
+        """Two beats, which may leave out attempts whose claim was answered to nobody."""
+        worker = self.at[place]
+        every = self.holding(worker)
+        named = [claim for number, claim in enumerate(every) if number not in left_out]
+        lines = ["line", "another"] if news else []
+        notes = [Note(claim, Progress(1, 2) if news else None, lines) for claim in named]
+        for _ in range(2):
+            self.clock.advance(BEAT)
+            self.both(lambda store: dict(store.note(worker, named, notes)))
+            self.beat(worker)
+        self.drop_moved(claim for claim in every if claim not in named)
+
+    @rule(claim=claims)
+    def note_of_whoever(self, claim: Claim) -> None:
+        """Of an attempt that may be lost: its notes are dropped then, and it is told so."""
+        note = Note(claim, Progress(2, 3), ["late"])
+        worker = self.held.get(claim, "whoever")
+        named = {claim, *self.holding(worker)}
+        stops = self.both(lambda store: dict(store.note(worker, named, [note])))
+        assert stops is not None
+        assert (stops.get(claim) is StopReason.LOST) == (claim not in self.held)
+        self.beat(worker)
+
+    @rule(place=places)
+    def retire(self, place: int) -> None:
+        worker = self.at[place]
+        self.both(lambda store: plain(store.retire(worker)))
+        for claim in self.holding(worker):
+            del self.held[claim]
+        self.hire(place)
+
+    @rule(place=places, found=st.booleans())
+    def die(self, place: int, found: bool) -> None:
+        """The process is gone: nobody beats for it any more. Another one takes its place."""
+        self.hire(place)
+        if found:
+            self.pass_time(LEASE / 2, 3, {})
+
+    def drop_moved(self, claims: Any) -> None:
+        now = self.records_now()
+        for claim in [*claims]:
+            if now[claim.job_id].fence != claim.fence:
+                del self.held[claim]
+
+    # Time
+
+    @rule(
+        seconds=st.sampled_from([0.001, 1.0, 5.0, BEAT, 14.0]),
+        times=st.integers(1, 4),
+        known=knowns,
+    )
+    def pass_time(self, seconds: float, times: int, known: dict[str, str] | None) -> None:
+        """The living beat meanwhile, as the runtime does."""
+        for _ in range(times):
+            self.clock.advance(seconds)
+            for worker in self.at.values():
+                self.beat_of(worker)
+        if known is not None:
+            self.sweep(known)
+
+    def beat_of(self, worker: str) -> None:
+        named = self.holding(worker)
+        self.both(lambda store: dict(store.note(worker, named, [])))
+        self.beat(worker)
+
+    @rule(known=knowns.filter(bool))
+    def sweep(self, known: dict[str, str]) -> None:
+        oldest = self.clock.monotonic() - LEASE
+        dead = {worker for worker, beat in self.beats.items() if beat < oldest}
+        crashed = [claim for claim, holder in self.held.items() if holder in dead]
+        ours, theirs = (store.sweep(100, known) for store in self.stores)
+        hints = [*theirs.hints, *self.memory.bury(dead)]
+        assert (ours.rescued, ours.next_due) == (len(crashed), theirs.next_due)
+        assert plain(ours.hints) == plain(hints)
+        for claim in crashed:
+            del self.held[claim]
+
+    # What holds at all times
+
+    @invariant()
+    def the_stores_are_equal(self) -> None:
+        pages = [store.find(limit=1000) for store in self.stores]
+        assert pages[0].records == pages[1].records
+        ids = [record.id for record in pages[0].records]
+        self.both(lambda store: [list(store.log(job_id)) for job_id in ids])
+        self.both(lambda store: list(store.stats()))
+        self.both(lambda store: dict(store.schedules()))
+
+    @invariant()
+    def who_holds_an_attempt_runs_it(self) -> None:
+        running = {
+            Claim(record.id, record.fence): record.worker
+            for record in self.records_now().values()
+            if record.state is JobState.RUNNING
+        }
+        assert running == self.held
+
+    @invariant()
+    def fences_never_go_back_and_ends_are_final(self) -> None:
+        now = self.records_now()
+        for job_id, before in self.before.items():
+            after = now.get(job_id)
+            if after is None:
+                assert before.state in FINISHED | {JobState.HELD}
+                continue
+            assert after.fence >= before.fence
+            if before.state in FINISHED and job_id not in self.retried:
+                assert after._replace(progress=None) == before._replace(progress=None)
+        self.before = now
+        self.retried = set()
+
+
+def as_lists(handover: Handover) -> tuple[list[Any], ...]:
+    return tuple(list(part) for part in handover)
+
+
+def plain(hints: Sequence[Hint]) -> list[tuple[str, str, int]]:
+    """Return *hints* without the store's name, in an order of their own."""
+    return sorted((hint.queue, hint.job_id, hint.fence) for hint in hints)
+
+
+class UnfencedStore(SQLiteStore):
+    """The store with one check less."""
+
+    @staticmethod
+    def _is_current(record: JobRecord, claim: Claim) -> bool:
+        return True
+
+
+class UnfencedMachine(StoreMachine):
+    sqlite_store = UnfencedStore
+
+
+SETTINGS = settings(
+    deadline=None,
+    max_examples=300,
+    stateful_step_count=50,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+# Finding a failure takes seconds, making it small takes minutes.
+TestStores = pytest.mark.timeout(600)(StoreMachine.TestCase)
+TestStores.settings = SETTINGS
+
+
+def test_the_model_finds_a_missing_fence() -> None:
+    """A model that finds nothing proves nothing: here is something to find."""
+    hunting = settings(
+        SETTINGS,
+        max_examples=200,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(UnfencedMachine, settings=hunting)

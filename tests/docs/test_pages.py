@@ -49,7 +49,7 @@ def test_the_program_of_a_page_runs(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", TESTS)
 def test_a_page_of_tests_passes(tmp_path: Path, name: str) -> None:
     """All blocks in their order, as one file of tests."""
-    run_tests(tmp_path, "".join(block.text for block in read(name).blocks))
+    run_tests(tmp_path, "".join(block.text for block in read(name).program))
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -288,16 +288,16 @@ class NotManualError(UsageError):
 class EndlessWorkError(UsageError):
     """The test kit ran so much that the work probably makes more work for ever."""
 
-    def __init__(self, ran: int, task: str) -> None:
-        super().__init__(ran, task)
-        self.ran = ran
-        self.task = task
+    def __init__(self, limit: int, last: str) -> None:
+        super().__init__(limit, last)
+        self.limit = limit
+        self.last = last
 
     def __str__(self) -> str:
         return (
-            f"{self.ran} jobs and callbacks have run, and more are left, the newest of the task "
-            f"{self.task!r}. Does it enqueue itself, or raise TryAgain() without a delay? If it "
-            f"really is that much: limit={10 * self.ran}."
+            f"More than {self.limit} jobs and callbacks have run, the last of them {self.last}. "
+            f"Does it enqueue itself, or raise TryAgain() without a delay? If it really is that "
+            f"much, say so: limit={10 * self.limit}."
         )
 
 

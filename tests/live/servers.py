@@ -302,11 +302,14 @@ class Server:
         (os.killpg if group else os.kill)(self.pid, number)
 
     def wait(self, timeout: float = 60.0) -> int:
+        """Wait for the end of the process, and until none of its children listens any more."""
         assert self.process is not None
         try:
-            return self.process.wait(timeout)
+            code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.config.name} still runs after {timeout:g} s") from None
+        wait_until(lambda: not self._listens(), "its children have ended as well")
+        return code
 
     def kill(self) -> None:
         """End what is left of it, in every process."""
@@ -335,6 +338,9 @@ class Server:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"{self.config.name} ended at its start\n{self.log}")
+        return self._listens()
+
+    def _listens(self) -> bool:
         try:
             socket.create_connection(self.address, timeout=1.0).close()
         except OSError:

@@ -25,8 +25,8 @@ def watched(tmp_path: Path) -> Path:
     return path
 
 
-def start(run: Run, name: str, watched: Path) -> Server:
-    return run(name, shutdown_timeout=2.0, LIVE_WATCHED=watched, FLASK_RUN_EXTRA_FILES=watched)
+def start(run: Run, name: str, watched: Path, timeout: float = 2.0) -> Server:
+    return run(name, shutdown_timeout=timeout, LIVE_WATCHED=watched, FLASK_RUN_EXTRA_FILES=watched)
 
 
 @both_ways
@@ -48,6 +48,18 @@ def test_ctrl_c_drains(run: Run, name: str, watched: Path) -> None:
     let_go(live, work)
     live.wait()
     assert_drained(live, work)
+
+
+@both_ways
+def test_a_second_ctrl_c_leaves_at_once(run: Run, name: str, watched: Path) -> None:
+    """Parent and child both stop waiting."""
+    live = start(run, name, watched, timeout=3600)
+    work = begin_work(live)
+    live.signal(signal.SIGINT, group=True)
+    live.events.wait_for("task-ended", key=work.tracking)
+    live.signal(signal.SIGINT, group=True)
+    live.wait(timeout=15)
+    assert live.events.find("task-ended", key=work.long) == []
 
 
 @both_ways

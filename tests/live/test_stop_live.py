@@ -64,6 +64,7 @@ def assert_drained(live: Server, work: Work) -> None:
     assert events.find("task-ended", key=work.long) == []
     assert events.pids("service-shutdown") == events.pids("service-startup")
     assert set(events.pids("service-startup").values()) == {1}
+    assert "Traceback" not in live.log
 
 
 def assert_goes_on(live: Server, work: Work) -> None:
@@ -138,6 +139,13 @@ def test_a_second_interrupt_leaves_at_once(run: Run, name: str) -> None:
     live.signal(signal.SIGINT)
     live.wait(timeout=15)
     assert live.events.find("task-ended", key=work.long) == []
+
+
+@pytest.mark.parametrize("name", ["werkzeug", "waitress", "cheroot"])
+def test_sigterm_is_as_ever_where_nothing_has_begun(run: Run, name: str) -> None:
+    """We change how a process ends only if it has something to lose."""
+    live = run(name)
+    assert live.stop(signal.SIGTERM) == -signal.SIGTERM
 
 
 def test_sighup_of_gunicorn_drains_the_old_worker(run: Run) -> None:

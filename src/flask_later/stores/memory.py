@@ -158,8 +158,9 @@ class MemoryStore(Store):
     def _require_room(self, records: Sequence[JobRecord]) -> None:
         pending = self._waiting + len(self._ids[JobState.HELD])
         if pending + len(records) > self._limits.max_pending:
-            new = [record for record in records if self._existing(record) is None]
-            if pending + len(new) > self._limits.max_pending:
+            # The same job, or the same unique key, is stored once however often it comes.
+            new = {r.id: r.unique_key or r.id for r in records if self._existing(r) is None}
+            if pending + len({*new.values()}) > self._limits.max_pending:
                 raise QueueFullError(pending, self._limits.max_pending)
 
     def _existing(self, record: JobRecord) -> _Row | None:

@@ -84,6 +84,7 @@ class Shop:
         runs = 0
         while self.process.worker.run() is Ran.RAN:
             runs += 1
+        self.process.worker.close_loops()
         return runs
 
 

@@ -10,32 +10,26 @@ from urllib.parse import urlsplit
 from flask import Flask
 from werkzeug.routing import Map, MapAdapter
 
-from flask_later.tasks.registry import Registry
-from flask_later.tasks.snapshot import Snapshot
-
 _logger = logging.getLogger(__name__)
+
+_NO_REQUEST = "outside of request context"
 
 
 class JobContext:
-    """A fresh app context, in which ``url_for`` builds on the URL of the enqueuing request.
+    """A fresh app context, in which ``url_for`` builds on *base_url*.
 
-    *base_url* stands in for it where no request enqueued the job. What ``Later.carry`` captured
-    is restored inside. Leaving tears the context down, so that scoped database sessions are
-    removed; a teardown function that raises is logged, and what the job did stands.
+    Leaving tears the context down, so that scoped database sessions are removed; a teardown
+    function that raises is logged, and what the job did stands.
 
     A class, because a generator costs a job two microseconds more.
     """
 
-    __slots__ = ("_base_url", "_context", "_registry", "_snapshot", "_url_map")
+    __slots__ = ("_base_url", "_context", "_url_map")
 
-    def __init__(
-        self, app: Flask, registry: Registry, snapshot: Snapshot, base_url: str | None
-    ) -> None:
+    def __init__(self, app: Flask, base_url: str | None) -> None:
         self._context = app.app_context()
         self._url_map = app.url_map
-        self._registry = registry
-        self._snapshot = snapshot
-        self._base_url = snapshot.base_url or base_url
+        self._base_url = base_url
 
     def __enter__(self) -> None:
         context = self._context
@@ -43,8 +37,6 @@ class JobContext:
         try:
             if self._base_url is not None:
                 context.url_adapter = _adapter(self._url_map, self._base_url)
-            if self._snapshot.carried:
-                self._registry.carriers.restore(self._snapshot.carried)
         except BaseException as error:
             self._pop(error)
             raise
@@ -60,7 +52,7 @@ class JobContext:
     def _pop(self, error: BaseException | None) -> None:
         try:
             self._context.pop(error)
-        except Exception:
+        except BaseException:
             _logger.exception("a teardown_appcontext function raised after a job")
 
 
@@ -72,7 +64,9 @@ def _adapter(url_map: Map, base_url: str) -> MapAdapter:
 
 def explain_request_use(error: BaseException, task: str) -> None:
     """Say what to do instead, if *error* is Flask's about a missing request."""
-    if isinstance(error, RuntimeError) and "outside of request context" in str(error):
+    # Its text itself is looked at, since a __str__ of somebody's may raise.
+    text = error.args[0] if error.args else None
+    if isinstance(error, RuntimeError) and isinstance(text, str) and _NO_REQUEST in text:
         function = task.rpartition(".")[2]
         error.add_note(
             f"Task {task!r} used 'request', 'session' or what builds on them. Tasks run after the "

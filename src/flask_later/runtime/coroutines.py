@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -33,10 +34,17 @@ class Loops:
         runner = self._runners.get(threading.current_thread()) or self._make_runner()
         try:
             # The context holds the app context and the current job.
-            return runner.run(_cancellable(coroutine, attempt), context=copy_context())
+            result, error = runner.run(_cancellable(coroutine, attempt), context=copy_context())
         except asyncio.CancelledError:
             attempt.checkpoint()
             raise
+        except (SystemExit, KeyboardInterrupt):
+            # Raised by a task of the task's: the loop was left in the middle of a step.
+            self._drop(runner)
+            raise
+        if error is not None:
+            raise error
+        return result
 
     def close(self) -> None:
         """Close all loops but those of threads that are stuck in a job."""
@@ -50,6 +58,13 @@ class Loops:
         with self._lock:
             self._runners[threading.current_thread()] = runner
         return runner
+
+    def _drop(self, runner: asyncio.Runner) -> None:
+        with self._lock:
+            del self._runners[threading.current_thread()]
+        # What it still has to do is cancelled, and raises what it likes once more.
+        with contextlib.suppress(BaseException):
+            _close_runner(runner)
 
     def _close(self, condition: Callable[[threading.Thread], bool]) -> None:
         with self._lock:
@@ -74,13 +89,21 @@ def _close_runner(runner: asyncio.Runner) -> None:
         runner.get_loop().close()
 
 
-async def _cancellable(coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
+async def _cancellable(
+    coroutine: Coroutine[Any, Any, Any], attempt: Attempt
+) -> tuple[Any, BaseException | None]:
     loop = asyncio.get_running_loop()
-    task = asyncio.ensure_future(coroutine)
+    task = asyncio.current_task()
+    assert task is not None, "a runner runs a task"
 
     def stop(reason: StopReason) -> None:
-        if reason is not StopReason.SHUTDOWN:
+        # A loop that is closed has nothing left to cancel.
+        if reason is not StopReason.SHUTDOWN and not loop.is_closed():
             loop.call_soon_threadsafe(task.cancel)
 
     attempt.on_stop(stop)
-    return await task
+    try:
+        return await coroutine, None
+    except (SystemExit, KeyboardInterrupt) as error:
+        # They would break out of the loop in the middle of a step, and meet the next job.
+        return None, error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import traceback
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from datetime import datetime, timedelta
-from types import CoroutineType
+from pathlib import Path
+from types import CoroutineType, TracebackType
 from typing import Any, NamedTuple, cast
 
+from flask_later import signals
 from flask_later.core import payload
 from flask_later.core.job import ErrorRecord, JobRecord, StopReason
 from flask_later.core.retry import Failure, Retry, TryAgain
@@ -29,12 +33,17 @@ from flask_later.errors import (
     closest,
 )
 from flask_later.runtime.context import JobContext, explain_request_use
+from flask_later.tasks import snapshot
 from flask_later.tasks.current import Attempt, JobStopped, current_attempt
+from flask_later.tasks.snapshot import Snapshot
 from flask_later.tasks.state import AppState
 from flask_later.tasks.task import Task
 
 #: Characters kept of an error's message, and of its traceback (the end of it).
 _MAX_MESSAGE, _MAX_TRACEBACK = 2_000, 16_000
+
+#: Where the frames stand that lead to a task.
+_LEADING = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent))
 
 #: Runs a coroutine to its end on the caller's thread.
 RunCoroutine = Callable[[Coroutine[Any, Any, Any], Attempt], Any]
@@ -53,6 +62,7 @@ class Call(NamedTuple):
     task: Task[..., Any]
     args: tuple[object, ...]
     kwargs: dict[str, object]
+    snapshot: Snapshot
 
 
 def find_call(state: AppState, record: JobRecord) -> Call | Ended:
@@ -63,6 +73,7 @@ def find_call(state: AppState, record: JobRecord) -> Call | Ended:
         return Ended(Parked(claim, _unknown_task(state, record)))
     try:
         args, kwargs = payload.load_call(record.payload)
+        crossed = snapshot.load(record.context)
     except MalformedPayloadError as error:
         return Ended(Failed(claim, describe(error)), error)
     definition = task.definition
@@ -71,18 +82,26 @@ def find_call(state: AppState, record: JobRecord) -> Call | Ended:
         message = f"{record.task}{definition.signature}: {reason}"
         misfit = ErrorRecord("ArgumentsError", message[:_MAX_MESSAGE])
         return Ended(Parked(claim, misfit, definition.digest))
-    return Call(task, args, kwargs)
+    return Call(task, args, kwargs, crossed)
 
 
 def run(
-    state: AppState, call: Call, attempt: Attempt, failures: int, run_coroutine: RunCoroutine
+    state: AppState, call: Call, attempt: Attempt, record: JobRecord, run_coroutine: RunCoroutine
 ) -> Ended:
     """Call the function in a context of its own, and judge what came of it."""
-    definition = call.task.definition
-    token = current_attempt.set(attempt)
+    # A new one, so that a job sees nothing of the jobs before it, nor of a request around it.
+    return Context().run(_run, state, call, attempt, record, run_coroutine)
+
+
+def _run(
+    state: AppState, call: Call, attempt: Attempt, record: JobRecord, run_coroutine: RunCoroutine
+) -> Ended:
+    current_attempt.set(attempt)
     try:
-        with JobContext(state.app, state.registry, attempt.snapshot, state.settings.base_url):
-            result = definition.function(*call.args, **call.kwargs)
+        with JobContext(state.app, call.snapshot.base_url or state.settings.base_url):
+            signals.send(signals.job_started, state.app, job=record)
+            state.registry.carriers.restore(call.snapshot.carried)
+            result = call.task.definition.function(*call.args, **call.kwargs)
             # Also of a decorator that knows nothing of the async function it wraps.
             if isinstance(result, CoroutineType):
                 result = run_coroutine(cast("Coroutine[Any, Any, Any]", result), attempt)
@@ -90,9 +109,8 @@ def run(
         return Ended(_stopped(attempt.claim, stopped.reason), stopped)
     except BaseException as error:
         explain_request_use(error, attempt.task)
-        return judge(attempt.claim, call.task.options.retry, failures, error, state.clock.now())
-    finally:
-        current_attempt.reset(token)
+        retry = call.task.options.retry
+        return judge(attempt.claim, retry, record.failures, error, state.clock.now())
     return _returned(state, attempt.claim, result)
 
 
@@ -109,7 +127,7 @@ def judge(
     if isinstance(error, TryAgain):
         return Ended(Again(claim, now + timedelta(seconds=error.delay)), error)
     if isinstance(error, Failure):
-        record = ErrorRecord("Failure", error.message[:_MAX_MESSAGE], public=True)
+        record = ErrorRecord("Failure", _message(error), public=True)
         return Ended(Failed(claim, record), error)
     delay = retry.delay_after(failures + 1, error, _rng)
     if delay is None:
@@ -119,27 +137,31 @@ def judge(
 
 def describe(error: BaseException) -> ErrorRecord:
     """Return *error* as text. The values of local variables are never part of it."""
-    return ErrorRecord(
-        type(error).__qualname__,
-        _storable(_message(error))[:_MAX_MESSAGE],
-        _storable(_traceback(error))[-_MAX_TRACEBACK:],
-    )
+    return ErrorRecord(type(error).__qualname__, _message(error), _traceback(error))
 
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
-    except Exception:
-        return f"<unprintable {type(error).__qualname__}>"
+        text = str(error)
+    except BaseException:
+        text = f"<unprintable {type(error).__qualname__}>"
+    return _storable(text)[:_MAX_MESSAGE]
 
 
 def _traceback(error: BaseException) -> str:
     try:
-        # Our own frames come first and say nothing about the task.
-        frames = error.__traceback__ and error.__traceback__.tb_next
-        return "".join(traceback.format_exception(type(error), error, frames, limit=-50))
-    except Exception:
+        lines = traceback.format_exception(type(error), error, _frames(error), limit=-50)
+    except BaseException:
         return ""
+    return _storable("".join(lines))[-_MAX_TRACEBACK:]
+
+
+def _frames(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the task on: the frames that lead there say nothing about it."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_LEADING):
+        frames = frames.tb_next
+    return frames or error.__traceback__
 
 
 def _storable(text: str) -> str:

@@ -35,7 +35,6 @@ from flask_later.errors import StoreError
 from flask_later.runtime import execution
 from flask_later.runtime.coroutines import Loops
 from flask_later.runtime.execution import Call, Ended
-from flask_later.tasks import snapshot
 from flask_later.tasks.current import Attempt
 from flask_later.tasks.state import AppState
 
@@ -116,14 +115,17 @@ class Worker:
                 running.record.task,
             )
         try:
-            self._store.exchange(
+            handover = self._store.exchange(
                 self.id, [Released(running.attempt.claim) for running in left], NOTHING
             )
             self._store.retire(self.id)
         except StoreError:
             _logger.exception("jobs could not be given back; they run again when they are missed")
             return 0
-        return len(left)
+        for running in left:
+            claim = running.attempt.claim
+            self._announce(running.record, Ended(Released(claim)), stale=claim in handover.stale)
+        return len(handover.done)
 
     def _count_lost(self) -> int:
         pending = sum(
@@ -180,7 +182,7 @@ class Worker:
         call = execution.find_call(self._state, record)
         if isinstance(call, Ended):
             return self._settle(record, call, more)
-        attempt = self._attempt(record)
+        attempt = self._attempt(record, call)
         running = _Running(
             attempt, record, call, threading.current_thread(), self._clock.monotonic()
         )
@@ -191,15 +193,14 @@ class Worker:
             if record.timeout is not None:
                 # Maintenance has to know of a deadline that comes before its next look.
                 self._store.wake((DUE,))
-            signals.send(signals.job_started, self._state.app, job=record)
-            ended = execution.run(self._state, call, attempt, record.failures, self._loops.run)
+            ended = execution.run(self._state, call, attempt, record, self._loops.run)
             self._note_last(attempt)
             # Whoever took the attempt away has settled it; this thread may have been replaced.
             return self._settle(record, ended, more) if attempt.disown() else ()
         finally:
             self._running.pop(attempt.claim, None)
 
-    def _attempt(self, record: JobRecord) -> Attempt:
+    def _attempt(self, record: JobRecord, call: Call) -> Attempt:
         return Attempt(
             record.id,
             record.task,
@@ -207,7 +208,7 @@ class Worker:
             record.fence,
             record.attempts,
             record.scheduled_at,
-            snapshot.load(record.context),
+            call.snapshot,
             self._news,
         )
 
@@ -239,7 +240,13 @@ class Worker:
         if stale:
             signals.send(signals.outcome_dropped, app, job=record, claim=ended.outcome.claim)
             return
+        running = self._running.get(ended.outcome.claim)
+        if running is not None:
+            record = _as_noted(record, running.attempt)
         signal = _SIGNALS[type(ended.outcome)]
+        if record.stop is not None and isinstance(ended.outcome, Again | Released | Parked):
+            # What would have waited again was cancelled meanwhile.
+            signal = signals.job_cancelled
         if signal.receivers:
             after = settled(record, ended.outcome, self._clock.now())
             facts: dict[str, object] = {"job": after, "exception": ended.exception}
@@ -308,3 +315,10 @@ class Worker:
         self._settle(record, ended, never)
         self._running.pop(running.attempt.claim, None)
         self._state.engine.replace(running.thread)
+
+
+def _as_noted(record: JobRecord, attempt: Attempt) -> JobRecord:
+    """The record of a running job with the news that the store has of its attempt."""
+    cancelled = attempt.stop_reason is StopReason.CANCELLED
+    stop = StopReason.CANCELLED if cancelled else None
+    return record._replace(progress=attempt.latest_progress, stop=stop)

@@ -55,6 +55,7 @@ class Attempt:
         "claim",
         "fence",
         "id",
+        "latest_progress",
         "queue",
         "scheduled_at",
         "snapshot",
@@ -89,6 +90,8 @@ class Attempt:
         self._news = news
         self._stop_reason: StopReason | None = None
         self._progress: Progress | None = None
+        #: What the task has told last.
+        self.latest_progress: Progress | None = None
         self._lines: deque[str] | None = None
         self._on_stop: Callable[[StopReason], None] | None = None
         self._owned = True
@@ -120,7 +123,7 @@ class Attempt:
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Tell how far the task has come. Cheap: what is stored is throttled to twice a second."""
-        self._progress = Progress(current, total, message[:_MAX_TEXT])
+        self._progress = self.latest_progress = Progress(current, total, message[:_MAX_TEXT])
         if self._news is not None:
             self._news(self)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar, cast
 
+from flask_later import signals
 from flask_later.config import seconds
 from flask_later.core import payload
 from flask_later.core.job import (
@@ -150,7 +151,10 @@ class Job(Generic[T_co]):
 
         :raises InvalidTransitionError: if it is finished.
         """
-        return self._command(Cancel())
+        job = self._command(Cancel())
+        if job.state is JobState.CANCELLED:
+            signals.send(signals.job_cancelled, self._state.app, job=job.record, exception=None)
+        return job
 
     def retry(self) -> Job[T_co]:
         """Queue a failed or cancelled job again, as if it had never run.

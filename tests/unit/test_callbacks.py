@@ -289,6 +289,18 @@ def test_what_comes_between_stop_and_end_still_runs(make: Make) -> None:
     assert ran == [1]
 
 
+def test_a_response_that_has_not_ended_is_waited_for(make: Make) -> None:
+    """Its client may have it all while the server has not closed it: its callback has a place."""
+    callbacks, ran = make(), list[int]()
+    left = callbacks.reserve(lambda: ran.append(1))
+    server = threading.Timer(0.1, callbacks.hand_over, [[left]])
+    callbacks.stop()
+    server.start()
+    callbacks.join(time.monotonic() + PATIENCE)
+    server.join()
+    assert ran == [1]
+
+
 def test_refusals_are_logged_now_and_then(
     make: Make, app: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:

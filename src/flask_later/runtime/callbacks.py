@@ -137,7 +137,7 @@ class Callbacks:
         self._threads.start()
 
     def stop(self) -> None:
-        """Run what was handed over, without waiting for its time, and then end."""
+        """Run what was and will be handed over, without waiting for its time, and then end."""
         self._stopping = True
         with self._stop_settling:
             self._stop_settling.notify_all()
@@ -223,7 +223,19 @@ class Callbacks:
             batch = self._queue.get()
             if batch is not None:
                 return batch
-        return next(self._take_all(), None)
+        return self._last()
+
+    def _last(self) -> _Batch | None:
+        """Return what comes while the process stops: a taken place belongs to a response that has
+        not ended yet, and a server may say so only after its client has read it all."""
+        while (batch := next(self._take_all(), None)) is None:
+            if not self.waiting or self._joined:
+                return None
+            # Taken out just now; a thread that sleeps until one comes still needs it.
+            self._queue.put(None)
+            with self._stop_settling:
+                self._stop_settling.wait(SETTLE)
+        return batch
 
     def _settle(self, not_before: float) -> None:
         if self.clock.monotonic() >= not_before:

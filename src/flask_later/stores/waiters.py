@@ -25,6 +25,9 @@ class Waiters:
         # A dict keeps the order in which they came, and forgets one of them at once.
         self._waiting: dict[str, dict[threading.Condition, None]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
     def wait(self, topics: Collection[str], timeout: float) -> None:
         """Sleep until woken or *timeout* seconds are over. The caller holds the lock."""
         condition = threading.Condition(cast("threading.Lock", self._lock))

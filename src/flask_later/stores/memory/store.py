@@ -1,4 +1,4 @@
-"""The store in this process' memory: nothing to set up, nothing left after the process."""
+"""The store itself: each method is one step under one lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
 
@@ -54,28 +53,13 @@ from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenE
 from flask_later.stores.lock import PatientLock
 from flask_later.stores.waiters import Waiters
 
+from .rows import Place, Row, Rows, end_of
+
 #: Finished records kept at most, whatever the limits say: memory is not a place for history.
 _MAX_FINISHED = 10_000
-#: Void places that are not worth a clean-up.
-_FEW = 64
+#: Finished records beyond the limit that may wait for the next clean-up.
+_SURPLUS = 64
 _LONGEST_CURSOR = 20
-_FEW_AT_A_TIME = (JobState.HELD, JobState.RUNNING, JobState.PARKED)
-
-
-class _Row:
-    """A job, the order in which it was stored, and its place in the heap where it waits."""
-
-    __slots__ = ("place", "record", "seq")
-
-    def __init__(self, record: JobRecord, seq: int) -> None:
-        self.record = record
-        self.seq = seq
-        self.place: _Place | None = None
-
-
-#: An entry of a heap or a deque. It is void once its row has another place, so that no entry has
-#: to be searched for.
-_Place = tuple[float, int, _Row]
 
 
 class MemoryStore(Store):
@@ -95,18 +79,8 @@ class MemoryStore(Store):
         self._limits = replace(limits, max_finished=min(limits.max_finished, _MAX_FINISHED))
         self._lock = PatientLock()
         self._waiters = Waiters(self._lock, clock)
-        self._seq = 0
-        self._rows: dict[str, _Row] = {}
-        self._unique: dict[str, str] = {}
-        # Where a row is by its state: queued and scheduled ones in heaps, finished ones in the
-        # order of their end, and the few others by id.
-        self._ready: dict[str, list[_Place]] = {}
+        self._rows = Rows()
         self._hinted_at: dict[str, datetime] = {}
-        self._due: list[_Place] = []
-        self._waiting = 0
-        self._ended: dict[JobState, deque[_Place]] = {state: deque() for state in FINISHED}
-        self._finished = 0
-        self._ids: dict[JobState, dict[str, None]] = {state: {} for state in _FEW_AT_A_TIME}
         #: Since when a worker's beats have not named an attempt that it should hold.
         self._left_out: dict[str, dict[Claim, datetime]] = {}
         self._paused: set[str] = set()
@@ -129,7 +103,7 @@ class MemoryStore(Store):
         now = self._clock.now()
         with self._lock:
             self._left_out.pop(worker, None)
-            rows = self._held_by(worker)
+            rows = self._rows.running(worker)
             for row in rows:
                 self._put(row, released(row.record, now))
             return [self._hint(row) for row in rows if row.record.state is JobState.QUEUED]
@@ -156,28 +130,24 @@ class MemoryStore(Store):
             return dict(self._last_due)
 
     def _require_room(self, records: Sequence[JobRecord]) -> None:
-        pending = self._waiting + len(self._ids[JobState.HELD])
+        pending = self._rows.pending
         if pending + len(records) > self._limits.max_pending:
             # The same job, or the same unique key, is stored once however often it comes.
             new = {r.id: r.unique_key or r.id for r in records if self._existing(r) is None}
             if pending + len({*new.values()}) > self._limits.max_pending:
                 raise QueueFullError(pending, self._limits.max_pending)
 
-    def _existing(self, record: JobRecord) -> _Row | None:
+    def _existing(self, record: JobRecord) -> Row | None:
         row = self._rows.get(record.id)
         if row is None and record.unique_key is not None:
-            holder = self._unique.get(record.unique_key)
-            return None if holder is None else self._rows[holder]
+            return self._rows.holder(record.unique_key)
         return row
 
     def _add(self, record: JobRecord) -> Added:
         existing = self._existing(record)
         if existing is not None:
             return Added(existing.record, False)
-        self._seq += 1
-        row = _Row(record, self._seq)
-        self._rows[record.id] = row
-        self._enter(row)
+        self._tell(self._rows.add(record))
         return Added(record, True)
 
     # Running
@@ -203,30 +173,22 @@ class MemoryStore(Store):
 
     def _claim(self, worker: str, want: Want, now: datetime) -> list[JobRecord]:
         taken: list[JobRecord] = []
-        while len(taken) < want.limit and (heap := self._best_heap(want)):
-            row = heappop(heap)[2]
-            self._put(row, claimed(row.record, worker, now))
+        while len(taken) < want.limit and (place := self._best(want)):
+            row = place[2]
+            self._rows.put(row, claimed(row.record, worker, now))
             taken.append(row.record)
         return taken
 
-    def _best_heap(self, want: Want) -> list[_Place] | None:
-        if want.prefer is not None and (heap := self._runnable(want.prefer.queue)):
-            return heap
+    def _best(self, want: Want) -> Place | None:
+        if want.prefer is not None and (place := self._runnable(want.prefer.queue)):
+            return place
         if want.queues is not None:
             return next(filter(None, map(self._runnable, want.queues)), None)
-        if len(self._ready) == 1:
-            return self._runnable(next(iter(self._ready)))
-        heaps = filter(None, map(self._runnable, self._ready))
-        return min(heaps, key=lambda heap: heap[0], default=None)
+        return min(filter(None, map(self._runnable, self._rows.queues)), default=None)
 
-    def _runnable(self, queue: str) -> list[_Place] | None:
-        """Return the heap of *queue* with its best job on top, or None if none can be claimed."""
-        heap = self._ready.get(queue)
-        if not heap or queue in self._paused:
-            return None
-        while heap and heap[0][2].place is not heap[0]:
-            heappop(heap)
-        return heap or None
+    def _runnable(self, queue: str) -> Place | None:
+        """Return the place of the job of *queue* that is handed out next, if any is."""
+        return None if queue in self._paused else self._rows.best(queue)
 
     def note(
         self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
@@ -242,7 +204,7 @@ class MemoryStore(Store):
     def _release_left_out(self, worker: str, holding: Collection[Claim], now: datetime) -> None:
         left_out = {
             claim: row
-            for row in self._held_by(worker)
+            for row in self._rows.running(worker)
             if (claim := Claim(row.record.id, row.record.fence)) not in holding
         }
         before = self._left_out.get(worker, {})
@@ -251,10 +213,6 @@ class MemoryStore(Store):
             if (now - first).total_seconds() >= BEAT:
                 self._put(left_out[claim], released(left_out[claim].record, now))
         self._left_out[worker] = since
-
-    def _held_by(self, worker: str) -> list[_Row]:
-        running = [self._rows[job_id] for job_id in self._ids[JobState.RUNNING]]
-        return [row for row in running if row.record.worker == worker]
 
     def _note(self, note: Note, now: datetime) -> None:
         row = self._rows.get(note.claim.job_id)
@@ -286,9 +244,9 @@ class MemoryStore(Store):
                 self._drop(row)
                 return record
             if isinstance(command, Retry) and record.unique_key is not None:
-                holder = self._unique.get(record.unique_key)
+                holder = self._rows.holder(record.unique_key)
                 if holder is not None:
-                    raise UniqueKeyTakenError(job_id, record.unique_key, holder)
+                    raise UniqueKeyTakenError(job_id, record.unique_key, holder.record.id)
             self._put(row, record)
             return record
 
@@ -314,7 +272,7 @@ class MemoryStore(Store):
         before = inf if after is None else _seq_of(after)
         with self._lock:
             # A copy, newest first: reading must not hold up those who work.
-            rows = list(reversed(self._rows.values()))
+            rows = self._rows.newest_first()
         rows = [row for row in rows if row.seq < before and _matches(row.record, wanted)]
         page = rows[:limit]
         return Page([row.record for row in page], str(page[-1].seq) if rows[limit:] else None)
@@ -326,7 +284,7 @@ class MemoryStore(Store):
 
     def stats(self) -> Sequence[QueueStats]:
         with self._lock:
-            records = [row.record for row in self._rows.values()]
+            records = [row.record for row in self._rows]
             paused = set(self._paused)
         counts: defaultdict[str, Counter[JobState]] = defaultdict(Counter)
         oldest: dict[str, datetime] = {}
@@ -345,41 +303,38 @@ class MemoryStore(Store):
         now = self._clock.now()
         with self._lock:
             # First of all, so that what this sweep moves is not hinted at twice.
-            rows = [row for queue in self._ready for row in self._overdue(queue, now)]
+            rows = [row for queue in self._rows.queues for row in self._overdue(queue, now)]
             rows += [*self._stage(now, budget), *self._unpark(now, budget, known)]
             self._prune(now, budget)
-            next_due = self._due[0][2].record.run_at if self._due else None
+            first = self._rows.next_due()
+            next_due = None if first is None else first.record.run_at
             return Swept([self._hint(row) for row in rows], next_due)
 
-    def _overdue(self, queue: str, now: datetime) -> list[_Row]:
+    def _overdue(self, queue: str, now: datetime) -> list[Row]:
         """Return the runnable jobs of *queue* if their hints seem to be lost."""
         before = now - timedelta(seconds=REHINT_AFTER)
         hinted_at = self._hinted_at.get(queue, before)
         # One in the future: the system's clock was put back.
         if before < hinted_at <= now or self._runnable(queue) is None:
             return []
-        rows = [place[2] for place in self._ready[queue] if place[2].place is place]
+        rows = self._rows.ready(queue)
         if all(row.record.run_at > before for row in rows):
             return []
         self._hinted_at[queue] = now
         return rows[:MAX_REHINTS]
 
-    def _stage(self, now: datetime, budget: int) -> Iterator[_Row]:
-        while self._due and budget:
-            _, _, row = place = self._due[0]
-            if row.place is place:
-                if row.record.run_at > now:
-                    return
-                self._put(row, row.record._replace(state=JobState.QUEUED))
-                budget -= 1
-                yield row
-            if self._due and self._due[0] is place:
-                heappop(self._due)
+    def _stage(self, now: datetime, budget: int) -> Iterator[Row]:
+        for _ in range(budget):
+            row = self._rows.next_due()
+            if row is None or row.record.run_at > now:
+                return
+            self._put(row, row.record._replace(state=JobState.QUEUED))
+            yield row
 
-    def _unpark(self, now: datetime, budget: int, known: Mapping[str, str]) -> list[_Row]:
+    def _unpark(self, now: datetime, budget: int, known: Mapping[str, str]) -> list[Row]:
         fitting = [
             row
-            for row in (self._rows[job_id] for job_id in self._ids[JobState.PARKED])
+            for row in self._rows.parked()
             if known.get(row.record.task, row.record.parked_for) != row.record.parked_for
         ]
         for row in fitting[:budget]:
@@ -389,110 +344,64 @@ class MemoryStore(Store):
     def _prune(self, now: datetime, budget: int) -> None:
         for state in FINISHED:
             for _ in range(budget):
-                row = self._oldest(state)
-                if row is None or now - _end_of(row.record) < self._limits.keep[state]:
+                row = self._rows.oldest(state)
+                if row is None or now - end_of(row.record) < self._limits.keep[state]:
                     break
                 self._drop(row)
+        self._drop_surplus()
 
-    def _oldest(self, state: JobState) -> _Row | None:
-        """Return the row in this final state that ended first."""
-        ended = self._ended[state]
-        while ended and ended[0][2].place is not ended[0]:
-            ended.popleft()
-        return ended[0][2] if ended else None
+    def _drop_surplus(self) -> None:
+        surplus = self._rows.finished - self._limits.max_finished
+        for _ in range(surplus):
+            if row := self._rows.oldest_finished():
+                self._drop(row)
 
     # Waiting
 
     def wait(self, topics: Collection[str], timeout: float) -> None:
         with self._lock:
-            if not any(map(self._has_something, topics or [*self._ready])):
+            if not any(map(self._has_something, topics or self._rows.queues)):
                 self._waiters.wait(topics, timeout)
 
     def wake(self, topics: Collection[str]) -> None:
-        with self._lock:
-            self._waiters.wake(topics)
+        # Without the lock: who lies down from now on sees what the caller has stored before.
+        if self._waiters:
+            with self._lock:
+                self._waiters.wake(topics)
 
     def _has_something(self, topic: str) -> bool:
-        if topic in self._ready:
-            return self._runnable(topic) is not None
-        row = self._rows.get(topic)
-        return is_id(topic) if row is None else row.record.state in FINISHED
+        if is_id(topic):
+            row = self._rows.get(topic)
+            return row is None or row.record.state in FINISHED
+        return self._runnable(topic) is not None
 
-    # Rows: everything below keeps the indexes true
+    # Every change of a row goes through here
 
-    def _put(self, row: _Row, record: JobRecord) -> None:
-        self._leave(row)
-        row.record = record
-        self._enter(row)
+    def _put(self, row: Row, record: JobRecord) -> None:
+        self._rows.put(row, record)
+        self._tell(row)
 
-    def _drop(self, row: _Row) -> None:
-        self._leave(row)
+    def _tell(self, row: Row) -> None:
+        """Wake who waits for what has become of *row*."""
+        state = row.record.state
+        if state in FINISHED:
+            self._waiters.wake_all(row.record.id)
+            if self._rows.finished > self._limits.max_finished + _SURPLUS:
+                self._drop_surplus()
+        elif state is JobState.SCHEDULED and self._rows.next_due() is row:
+            self._waiters.wake_all(DUE)
+
+    def _drop(self, row: Row) -> None:
+        self._rows.drop(row)
         self._logs.pop(row.record.id, None)
-        del self._rows[row.record.id]
 
-    def _enter(self, row: _Row) -> None:
-        record = row.record
-        state = record.state
-        if record.unique_key is not None and state not in FINISHED:
-            self._unique[record.unique_key] = record.id
-        if state is JobState.QUEUED:
-            self._push(row, record.rank, self._ready.setdefault(record.queue, []))
-        elif state is JobState.SCHEDULED:
-            self._push(row, record.run_at.timestamp(), self._due)
-            if self._due[0] is row.place:
-                self._waiters.wake_all(DUE)
-        elif state in FINISHED:
-            self._end(row)
-        else:
-            self._ids[state][record.id] = None
-
-    def _leave(self, row: _Row) -> None:
-        record = row.record
-        if record.unique_key is not None and self._unique.get(record.unique_key) == record.id:
-            del self._unique[record.unique_key]
-        if row.place is None:
-            del self._ids[record.state][record.id]
-            return
-        row.place = None
-        if record.state in FINISHED:
-            self._finished -= 1
-        else:
-            self._waiting -= 1
-
-    def _push(self, row: _Row, key: float, heap: list[_Place]) -> None:
-        self._waiting += 1
-        if len(heap) > 2 * self._waiting + _FEW:
-            # Cancelled jobs left void places behind, which nobody has come to take off the top.
-            heap[:] = [place for place in heap if place[2].place is place]
-            heapify(heap)
-        row.place = (key, row.seq, row)
-        heappush(heap, row.place)
-
-    def _end(self, row: _Row) -> None:
-        self._waiters.wake_all(row.record.id)
-        self._finished += 1
-        ended = self._ended[row.record.state]
-        if len(ended) > 2 * self._finished + _FEW:
-            living = [place for place in ended if place[2].place is place]
-            ended.clear()
-            ended.extend(living)
-        row.place = (0.0, row.seq, row)
-        ended.append(row.place)
-        if self._finished > self._limits.max_finished:
-            oldest = filter(None, map(self._oldest, FINISHED))
-            self._drop(min(oldest, key=lambda row: _end_of(row.record)))
-
-    def _hint(self, row: _Row) -> Hint:
+    def _hint(self, row: Row) -> Hint:
         return Hint(self.identity, row.record.queue, row.record.id, row.record.fence)
 
 
 def _seq_of(cursor: str) -> int:
     """Return the place that a cursor names; one that is not ours names the end."""
     return int(cursor) if cursor.isdecimal() and len(cursor) < _LONGEST_CURSOR else 0
-
-
-def _end_of(record: JobRecord) -> datetime:
-    return record.finished_at or record.created_at
 
 
 def _matches(record: JobRecord, wanted: JobFilter) -> bool:

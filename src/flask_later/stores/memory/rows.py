@@ -1,0 +1,189 @@
+"""The rows of the memory store, and the indexes that find them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from heapq import heapify, heappop, heappush
+
+from flask_later.core.job import FINISHED, JobRecord, JobState
+
+#: Void places that are not worth a clean-up.
+_FEW = 64
+
+
+class Row:
+    """A job, the order in which it was stored, and its place in the index of its state."""
+
+    __slots__ = ("place", "record", "seq")
+
+    def __init__(self, record: JobRecord, seq: int) -> None:
+        self.record = record
+        self.seq = seq
+        self.place: Place | None = None
+
+
+#: An entry of a heap or a deque. It is void once its row has another place, so that no entry has
+#: to be searched for.
+Place = tuple[float, int, Row]
+
+
+class Rows:
+    """All rows: by id, by unique key, and by state in the order in which they are asked for."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+        self._by_id: dict[str, Row] = {}
+        self._by_unique_key: dict[str, Row] = {}
+        #: Queued ones, by queue and rank.
+        self._ready: dict[str, list[Place]] = {}
+        #: Scheduled ones, by the time when they may run.
+        self._due: list[Place] = []
+        self._waiting = 0
+        #: Finished ones, by their end.
+        self._ended: dict[JobState, deque[Place]] = {state: deque() for state in FINISHED}
+        self._finished = 0
+        #: The others, of which there are few at a time.
+        self._others: dict[JobState, dict[str, Row]] = {
+            state: {} for state in (JobState.HELD, JobState.RUNNING, JobState.PARKED)
+        }
+
+    # Finding
+
+    def get(self, job_id: str) -> Row | None:
+        return self._by_id.get(job_id)
+
+    def holder(self, unique_key: str) -> Row | None:
+        """Return the unfinished row with this unique key."""
+        return self._by_unique_key.get(unique_key)
+
+    @property
+    def pending(self) -> int:
+        """How many wait: held, scheduled or queued."""
+        return self._waiting + len(self._others[JobState.HELD])
+
+    @property
+    def finished(self) -> int:
+        return self._finished
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that have ever had a job to hand out."""
+        return [*self._ready]
+
+    def running(self, worker: str) -> list[Row]:
+        """Return the rows that *worker* holds."""
+        rows = self._others[JobState.RUNNING].values()
+        return [row for row in rows if row.record.worker == worker]
+
+    def parked(self) -> list[Row]:
+        return [*self._others[JobState.PARKED].values()]
+
+    def newest_first(self) -> list[Row]:
+        return [*reversed(self._by_id.values())]
+
+    def best(self, queue: str) -> Place | None:
+        """Return the place of the queue's best job."""
+        heap = self._ready.get(queue)
+        return _top(heap) if heap else None
+
+    def ready(self, queue: str) -> list[Row]:
+        """Return all queued rows of *queue*, the best one first, the others in no order."""
+        return [place[2] for place in self._ready.get(queue, ()) if place[2].place is place]
+
+    def next_due(self) -> Row | None:
+        """Return the scheduled row that may run first."""
+        place = _top(self._due)
+        return None if place is None else place[2]
+
+    def oldest(self, state: JobState) -> Row | None:
+        """Return the row in this final state that ended first."""
+        ended = self._ended[state]
+        while ended and ended[0][2].place is not ended[0]:
+            ended.popleft()
+        return ended[0][2] if ended else None
+
+    def oldest_finished(self) -> Row | None:
+        """Return the finished row that ended first."""
+        rows = filter(None, map(self.oldest, FINISHED))
+        return min(rows, key=lambda row: end_of(row.record), default=None)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._by_id.values())
+
+    # Changing
+
+    def add(self, record: JobRecord) -> Row:
+        self._seq += 1
+        row = Row(record, self._seq)
+        self._by_id[record.id] = row
+        self._enter(row)
+        return row
+
+    def put(self, row: Row, record: JobRecord) -> None:
+        """Give *row* another record of the same job."""
+        self._leave(row)
+        row.record = record
+        self._enter(row)
+
+    def drop(self, row: Row) -> None:
+        self._leave(row)
+        del self._by_id[row.record.id]
+
+    def _enter(self, row: Row) -> None:
+        record = row.record
+        state = record.state
+        if record.unique_key is not None and state not in FINISHED:
+            self._by_unique_key[record.unique_key] = row
+        if state is JobState.QUEUED:
+            self._push(row, record.rank, self._ready.setdefault(record.queue, []))
+        elif state is JobState.SCHEDULED:
+            self._push(row, record.run_at.timestamp(), self._due)
+        elif state in FINISHED:
+            self._append(row, self._ended[state])
+        else:
+            self._others[state][record.id] = row
+
+    def _leave(self, row: Row) -> None:
+        record = row.record
+        if record.unique_key is not None and self._by_unique_key.get(record.unique_key) is row:
+            del self._by_unique_key[record.unique_key]
+        if row.place is None:
+            del self._others[record.state][record.id]
+            return
+        row.place = None
+        if record.state in FINISHED:
+            self._finished -= 1
+        else:
+            self._waiting -= 1
+
+    def _push(self, row: Row, key: float, heap: list[Place]) -> None:
+        self._waiting += 1
+        if len(heap) > 2 * self._waiting + _FEW:
+            # Cancelled jobs left void places behind, which nobody has come to take off the top.
+            heap[:] = [place for place in heap if place[2].place is place]
+            heapify(heap)
+        row.place = (key, row.seq, row)
+        heappush(heap, row.place)
+
+    def _append(self, row: Row, ended: deque[Place]) -> None:
+        self._finished += 1
+        if len(ended) > 2 * self._finished + _FEW:
+            living = [place for place in ended if place[2].place is place]
+            ended.clear()
+            ended.extend(living)
+        row.place = (0.0, row.seq, row)
+        ended.append(row.place)
+
+
+def _top(heap: list[Place]) -> Place | None:
+    """Return the least place that is not void."""
+    while heap and heap[0][2].place is not heap[0]:
+        heappop(heap)
+    return heap[0] if heap else None
+
+
+def end_of(record: JobRecord) -> datetime:
+    """Return when a finished job ended."""
+    return record.finished_at or record.created_at

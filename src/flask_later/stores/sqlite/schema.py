@@ -100,13 +100,6 @@ _TABLES = (
     ) WITHOUT ROWID
     """,
     "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",
-    # When a sweep last hinted again at what waited in the queue.
-    """
-    CREATE TABLE hinted (
-        queue TEXT PRIMARY KEY,
-        at INTEGER NOT NULL
-    ) WITHOUT ROWID
-    """,
     # Since when nobody has to hint again at the queue.
     """
     CREATE TABLE hinted (

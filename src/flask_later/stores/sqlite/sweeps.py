@@ -53,32 +53,6 @@ def rehint(jobs: Jobs, store: str) -> list[Hint]:
     return hints
 
 
-# One in the future does not count: the system's clock was put back.
-_WAS_HINTED = "SELECT 1 FROM hinted WHERE queue = ? AND at > ? AND at <= ?"
-_NOTE_HINTED = "INSERT OR REPLACE INTO hinted VALUES (?, ?)"
-# Those that would run next: of a backlog that is longer, nobody looks for the oldest.
-_WAITING = """
-    SELECT id, fence, run_at FROM job
-    WHERE state = 'queued' AND queue = ?
-    ORDER BY rank, seq LIMIT ?
-"""
-
-
-def hint_again(jobs: Jobs, identity: str) -> list[Hint]:
-    """Return hints at the runnable jobs of queues whose hints seem to be lost."""
-    now = to_micros(jobs.now)
-    before = to_micros(jobs.now - timedelta(seconds=REHINT_AFTER))
-    hints: list[Hint] = []
-    for queue in runnable_queues(jobs.db):
-        if jobs.db.one(_WAS_HINTED, (queue, before, now)):
-            continue
-        waiting = jobs.db.all(_WAITING, (queue, MAX_REHINTS))
-        if any(run_at <= before for _, _, run_at in waiting):
-            jobs.db.execute(_NOTE_HINTED, (queue, now))
-            hints += [Hint(identity, queue, job_id, fence) for job_id, fence, _ in waiting]
-    return hints
-
-
 def rescue(jobs: Jobs, workers: Workers, budget: int) -> list[JobRecord]:
     """Take the attempts of dead workers from them."""
     lost = workers.abandoned(jobs, budget)

@@ -34,7 +34,7 @@ from flask_later.errors import (
 )
 from flask_later.runtime.context import JobContext, explain_request_use
 from flask_later.tasks import snapshot
-from flask_later.tasks.current import Attempt, JobStopped, current_attempt
+from flask_later.tasks.current import Attempt, JobStopped, current_attempt, storable
 from flask_later.tasks.snapshot import Snapshot
 from flask_later.tasks.state import AppState
 from flask_later.tasks.task import Task
@@ -145,7 +145,7 @@ def _message(error: BaseException) -> str:
         text = str(error)
     except BaseException:
         text = f"<unprintable {type(error).__qualname__}>"
-    return _storable(text)[:_MAX_MESSAGE]
+    return storable(text)[:_MAX_MESSAGE]
 
 
 def _traceback(error: BaseException) -> str:
@@ -153,7 +153,7 @@ def _traceback(error: BaseException) -> str:
         lines = traceback.format_exception(type(error), error, _frames(error), limit=-50)
     except BaseException:
         return ""
-    return _storable("".join(lines))[-_MAX_TRACEBACK:]
+    return storable("".join(lines))[-_MAX_TRACEBACK:]
 
 
 def _frames(error: BaseException) -> TracebackType | None:
@@ -162,11 +162,6 @@ def _frames(error: BaseException) -> TracebackType | None:
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_LEADING):
         frames = frames.tb_next
     return frames or error.__traceback__
-
-
-def _storable(text: str) -> str:
-    """Return *text* without what no database takes: lone surrogates and NUL."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _returned(state: AppState, claim: Claim, result: object) -> Ended:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from datetime import datetime
+from math import isfinite
+from numbers import Real
 from typing import TypeVar, cast
 
 from werkzeug.local import LocalProxy
@@ -24,6 +26,8 @@ _logger = logging.getLogger("flask_later.job")
 _MAX_LINES = 1_000
 #: Characters of a stored line or message; the rest is cut off.
 _MAX_TEXT = 4_000
+#: Larger numbers are kept as floats.
+_LARGE = 2**53
 
 
 class JobStopped(BaseException):
@@ -35,6 +39,32 @@ class JobStopped(BaseException):
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def storable(text: str) -> str:
+    """Return *text* without what no database takes: lone surrogates and NUL are written out."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _line(message: object) -> str:
+    return storable(str(message)[:_MAX_TEXT])[:_MAX_TEXT]
+
+
+def _number(value: object) -> float:
+    """Return *value* as a number that every store takes.
+
+    :raises TypeError: if it is none.
+    :raises ValueError: if it is infinite, or no number at all.
+    """
+    if type(value) is int and -_LARGE < value < _LARGE:
+        return value
+    if not isinstance(value, Real):
+        raise TypeError(f"progress takes numbers, not {value!r:.80}")
+    if not isfinite(value):
+        raise ValueError(f"progress takes finite numbers, not {value!r}")
+    return float(value)
 
 
 class Attempt:
@@ -122,9 +152,15 @@ class Attempt:
             raise JobStopped(self._stop_reason)
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
-        """Tell how far the task has come. Cheap: what is stored is throttled to twice a second."""
-        self._progress = self.latest_progress = Progress(current, total, message[:_MAX_TEXT])
+        """Tell how far the task has come. Cheap: what is stored is throttled to twice a second.
+
+        :raises TypeError, ValueError: for what is no finite number.
+        """
+        current = _number(current)
+        total = None if total is None else _number(total)
         if self._news is not None:
+            progress = Progress(current, total, _line(message) if message else "")
+            self._progress = self.latest_progress = progress
             self._news(self)
 
     def track(
@@ -143,13 +179,13 @@ class Attempt:
             yield item
             self.progress(number, total, message)
 
-    def log(self, message: str) -> None:
+    def log(self, message: object) -> None:
         """Keep a line with the job, for whoever looks at it later; it is logged as well."""
         _logger.info("%s", message)
         if self._news is not None:
             if self._lines is None:
                 self._lines = deque(maxlen=_MAX_LINES)
-            self._lines.append(message[:_MAX_TEXT])
+            self._lines.append(_line(message))
             self._news(self)
 
     # For the worker

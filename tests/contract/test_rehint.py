@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from flask_later.core.clock import VirtualClock
@@ -15,6 +18,7 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.stores.memory import MemoryStore
+from flask_later.stores.sqlite import SQLiteStore
 from flask_later.testing.records import START, make_record
 
 
@@ -23,11 +27,16 @@ def clock() -> VirtualClock:
     return VirtualClock(START)
 
 
-@pytest.fixture
-def store(clock: VirtualClock) -> Store:
-    store = MemoryStore(clock)
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Path) -> Iterator[Store]:
+    stores = {
+        "memory": lambda: MemoryStore(clock),
+        "sqlite": lambda: SQLiteStore(tmp_path / "later.sqlite3", clock),
+    }
+    store: Store = stores[request.param]()
     store.open()
-    return store
+    yield store
+    store.close()
 
 
 def put(store: Store, *records: JobRecord) -> list[JobRecord]:

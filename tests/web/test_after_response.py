@@ -169,7 +169,7 @@ class TestKindsOfResponses:
         server = Server(site.app)
         assert server.read() == b"hello"
         site.callbacks.stop()
-        site.callbacks.join(time.monotonic() + PATIENCE)
+        site.callbacks.join(time.monotonic() + 0.1)
         assert site.ran == []
         with callbacks_dropped.connected_to(lambda *_, **facts: site.ran.append(facts), site.app):
             server.close()

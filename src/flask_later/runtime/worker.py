@@ -179,6 +179,9 @@ class Worker:
 
     def _run(self, record: JobRecord, more: Callable[[], bool]) -> Sequence[JobRecord]:
         """Run *record*; return what the exchange that settled it claimed next."""
+        if self._stopping.is_set():
+            # The claim crossed the stop, which no longer waits for it.
+            return self._settle(record, Ended(Released(Claim(record.id, record.fence))), never)
         call = execution.find_call(self._state, record)
         if isinstance(call, Ended):
             return self._settle(record, call, more)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from flask_later.core.job import JobState
 from flask_later.core.store import Store
 from flask_later.engines.native import NativeEngine
 from flask_later.stores.memory import MemoryStore
+from flask_later.stores.sqlite import SQLiteStore
 from flask_later.testing import EngineContract, LoopbackEngine
 from flask_later.testing.engine_contract import MakeSystem
 from flask_later.testing.engine_contract.base import PATIENCE
@@ -22,6 +25,13 @@ class OnMemory:
     @pytest.fixture
     def make_store(self) -> Callable[[Clock], Store]:
         return MemoryStore
+
+
+class OnSQLite:
+    @pytest.fixture
+    def make_store(self, tmp_path: Path) -> Callable[[Clock], Store]:
+        numbers = count()
+        return lambda clock: SQLiteStore(tmp_path / f"later-{next(numbers)}.sqlite3", clock)
 
 
 class Native(EngineContract):
@@ -79,5 +89,13 @@ class TestNativeOnMemory(OnMemory, Native):
     pass
 
 
+class TestNativeOnSQLite(OnSQLite, Native):
+    pass
+
+
 class TestLoopbackOnMemory(OnMemory, Loopback):
+    pass
+
+
+class TestLoopbackOnSQLite(OnSQLite, Loopback):
     pass

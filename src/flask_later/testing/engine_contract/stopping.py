@@ -62,7 +62,9 @@ class StoppingContract(ContractBase):
         assert ended.wait(PATIENCE)
         newer = make_system(later, system.store)
         finished = newer.finished(newer.job(job.id))
-        assert (finished.result, finished.record.releases) == ("second", 1)
+        # Twice, if another thread was claiming it when the stop gave it back.
+        assert finished.record.releases >= 1
+        assert (finished.result, finished.attempts) == ("second", 1)
 
     def test_nothing_runs_after_a_stop(self, make_system: MakeSystem) -> None:
         """A hint that comes too late is refused; its job waits for the next start."""

@@ -80,6 +80,8 @@ class Worker:
         self._stopping = threading.Event()
         self._running: dict[Claim, _Running] = {}
         self._last_note = 0.0
+        #: Exchanges in a row that the store has not answered.
+        self._unanswered = 0
 
     # A part of the process
 
@@ -225,17 +227,29 @@ class Worker:
 
     def _exchange(self, outcomes: Sequence[Outcome], want: Want) -> Handover:
         """Ask the store until it answers: an outcome must not be lost because it is busy."""
-        pause = _FIRST_PAUSE
         while True:
             try:
-                return self._store.exchange(self.id, outcomes, want)
-            except StoreError:
-                if not outcomes:
-                    _logger.warning("the store does not answer; looking again", exc_info=True)
-                    return Handover()
-                _logger.warning("an outcome could not be stored, trying again", exc_info=True)
-            time.sleep(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+                handover = self._store.exchange(self.id, outcomes, want)
+            except StoreError as error:
+                self._wait_for_store(error, bool(outcomes))
+            else:
+                self._unanswered = 0
+                return handover
+            if not outcomes:
+                return Handover()
+
+    def _wait_for_store(self, error: StoreError, outcomes: bool) -> None:
+        """Pause, longer each time: without that, all threads would ask on and on."""
+        pause = min(_FIRST_PAUSE * 2.0 ** min(self._unanswered, 10), _LONGEST_PAUSE)
+        self._unanswered += 1
+        doing = "an outcome could not be stored, trying again" if outcomes else "looking again"
+        _logger.warning("the store does not answer; %s in %.2g s", doing, pause, exc_info=error)
+        pause = random.uniform(pause / 2, pause)
+        if outcomes:
+            time.sleep(pause)
+        else:
+            # Who holds nothing has no reason to hold up a stop.
+            self._stopping.wait(pause)
 
     def _announce(self, record: JobRecord, ended: Ended, *, stale: bool) -> None:
         """Say what happened. The record is made by the rule that the store has applied."""

@@ -192,6 +192,7 @@ class Worker:
             attempt, record, call, threading.current_thread(), self._clock.monotonic()
         )
         self._running[attempt.claim] = running
+        owned = True
         try:
             if self._stopping.is_set():
                 attempt.ask_to_stop(StopReason.SHUTDOWN)
@@ -200,10 +201,13 @@ class Worker:
                 self._store.wake((DUE,))
             ended = execution.run(self._state, call, attempt, record, self._loops.run)
             self._note_last(attempt)
-            # Whoever took the attempt away has settled it; this thread may have been replaced.
-            return self._settle(record, ended, more) if attempt.disown() else ()
+            # Whoever took the attempt away settles it; this thread may have been replaced.
+            owned = attempt.disown()
+            return self._settle(record, ended, more) if owned else ()
         finally:
-            self._running.pop(attempt.claim, None)
+            # Until it is settled it is in hand: beats must not leave it out.
+            if owned:
+                self._running.pop(attempt.claim, None)
 
     def _attempt(self, record: JobRecord, call: Call) -> Attempt:
         return Attempt(

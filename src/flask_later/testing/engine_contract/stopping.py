@@ -38,7 +38,9 @@ class StoppingContract(ContractBase):
         newer = make_system(later, system.store)
         finished = newer.finished(newer.job(job.id))
         assert seen == [(1, StopReason.SHUTDOWN), (1, None)]
-        assert (finished.result, finished.attempts, finished.record.releases) == ("done", 1, 1)
+        # Twice, if another thread was claiming it when the stop gave it back.
+        assert finished.record.releases >= 1
+        assert (finished.result, finished.attempts) == ("done", 1)
 
     def test_a_job_that_does_not_listen_is_given_back(self, make_system: MakeSystem) -> None:
         """The process does not wait longer than it may; what comes later is dropped."""

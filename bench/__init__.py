@@ -1,0 +1,1 @@
+"""Ours against its peers in one run: ``make bench``. See README.md."""

@@ -24,6 +24,19 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.model.histories import (
+    LIMITS,
+    PLACES,
+    QUEUES,
+    Ending,
+    endings,
+    hinted_queues,
+    knowns,
+    limits,
+    places,
+    records,
+    wanted_queues,
+)
 
 from flask_later.core.clock import VirtualClock
 from flask_later.core.job import (
@@ -31,7 +44,6 @@ from flask_later.core.job import (
     Cancel,
     Command,
     Discard,
-    ErrorRecord,
     Hint,
     JobRecord,
     JobState,
@@ -45,19 +57,11 @@ from flask_later.core.store import (
     BEAT,
     LEASE,
     NOTHING,
-    Again,
-    Cancelled,
     Claim,
-    Failed,
-    Handover,
-    Limits,
     Note,
     Outcome,
-    Parked,
     Pause,
-    Released,
     Store,
-    Succeeded,
     Want,
     WorkerRecord,
 )
@@ -68,62 +72,6 @@ from flask_later.testing.records import START, make_record
 
 T = TypeVar("T")
 
-LIMITS = Limits(
-    max_pending=8,
-    max_log_lines=3,
-    keep=dict.fromkeys(FINISHED, timedelta(seconds=90)),
-)
-OOPS = ErrorRecord("ValueError", "oops")
-QUEUES = ("a", "b")
-#: The places at which one worker follows another: each is a process that may die.
-PLACES = (0, 1)
-
-records = st.builds(
-    lambda queue, priority, delay, key, held: {
-        "queue": queue,
-        "priority": priority,
-        "delay": delay,
-        "unique_key": key,
-        **({"state": JobState.HELD} if held else {}),
-    },
-    st.sampled_from(QUEUES),
-    st.integers(-1, 1),
-    st.sampled_from([0, 0, 0, 5, 40]),
-    st.sampled_from([None, None, "k1", "k2"]),
-    st.sampled_from([False, False, False, True]),
-)
-delays = st.sampled_from([0, 0, 5])
-taken = st.booleans()
-#: Outcomes of a claim, at an instant.
-outcomes = st.one_of(
-    st.just(lambda claim, now: Succeeded(claim, "1")),
-    st.builds(lambda taken: lambda claim, now: Failed(claim, OOPS, taken), taken),
-    st.builds(
-        lambda delay, error, taken: (
-            lambda claim, now: Again(claim, now + timedelta(seconds=delay), error, taken)
-        ),
-        delays,
-        st.sampled_from([None, OOPS]),
-        taken,
-    ),
-    st.just(lambda claim, now: Released(claim)),
-    st.just(lambda claim, now: Cancelled(claim)),
-    st.builds(
-        lambda digest: lambda claim, now: Parked(claim, OOPS, digest),
-        st.sampled_from([None, "old"]),
-    ),
-)
-places = st.sampled_from(PLACES)
-limits = st.integers(1, 3)
-hinted_queues = st.sampled_from([None, "a", "b"])
-wanted_queues = st.sampled_from([None, QUEUES, ("b", "a"), ("b",)])
-
-
-commands = st.sampled_from([None, Cancel(), Cancel(), Retry(), Discard(), Resume()])
-steps = st.sampled_from([0.001, 1.0, 5.0, BEAT, 14.0])
-#: The tasks that the sweeping process knows; None: it does not sweep.
-knowns = st.sampled_from([None, {}, {"shop.tasks.send": "old"}, {"shop.tasks.send": "new"}])
-
 
 class MortalMemoryStore(MemoryStore):
     """A memory store whose workers can die before it does."""
@@ -131,7 +79,7 @@ class MortalMemoryStore(MemoryStore):
     def bury(self, dead: set[str]) -> list[Hint]:
         """Rescue the attempts of the *dead*; return hints to those that run again."""
         with self._lock:
-            rows = [row for row in self._rows.values() if row.record.worker in dead]
+            rows = [row for worker in dead for row in self._rows.running(worker)]
             for row in rows:
                 self._put(row, rescued(row.record, self._clock.now()))
             return [self._hint(row) for row in rows if row.record.state is JobState.QUEUED]
@@ -245,20 +193,18 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> Any:
         return self.exchange(self.at[place], [], limit, queues, hinted)
 
-    @rule(target=claims, place=places, which=st.integers(0, 3), outcome=outcomes, limit=limits)
-    def settle_and_claim(
-        self, place: int, which: int, outcome: Callable[..., Outcome], limit: int
-    ) -> Any:
+    @rule(target=claims, place=places, which=st.integers(0, 3), ending=endings, limit=limits)
+    def settle_and_claim(self, place: int, which: int, ending: Ending, limit: int) -> Any:
         """What a worker does most: it ends one attempt and begins another."""
         worker = self.at[place]
         some = self.holding(worker)[which : which + 1]
-        settled = [outcome(claim, self.clock.now()) for claim in some]
+        settled = [ending(claim, self.clock.now()) for claim in some]
         return self.exchange(worker, settled, limit, None, None)
 
-    @rule(some=st.lists(claims, min_size=1, max_size=3), outcome=outcomes)
-    def settle_anything(self, some: list[Claim], outcome: Callable[..., Outcome]) -> None:
+    @rule(some=st.lists(claims, min_size=1, max_size=3), ending=endings)
+    def settle_anything(self, some: list[Claim], ending: Ending) -> None:
         """Any claims there ever were, also of the dead: many of them are stale by now."""
-        self.exchange("whoever", [outcome(each, self.clock.now()) for each in some], 0, None, None)
+        self.exchange("whoever", [ending(each, self.clock.now()) for each in some], 0, None, None)
 
     def exchange(
         self,
@@ -268,19 +214,22 @@ class StoreMachine(RuleBasedStateMachine):
         queues: tuple[str, ...] | None,
         prefer: str | None,
     ) -> Any:
+        fences = {job_id: record.fence for job_id, record in self.records_now().items()}
+
         def act(store: Store) -> tuple[list[Any], ...]:
-            hint = prefer and Hint(store.identity, prefer, "0" * 32, 0)
-            want = Want(limit, queues, hint or None) if limit else NOTHING
-            return as_lists(store.exchange(worker, settled, want))
+            hint = None if prefer is None else Hint(store.identity, prefer, "0" * 32, 0)
+            want = Want(limit, queues, hint) if limit else NOTHING
+            answer = store.exchange(worker, settled, want)
+            for claim in answer.done:
+                assert fences.get(claim.job_id) == claim.fence, "done, but the fence had moved on"
+            return tuple(list(part) for part in answer)
 
         # An attempt is over with its outcome, in the order in which they came.
-        fences = {job_id: record.fence for job_id, record in self.records_now().items()}
         answer = self.both(act)
         assert answer is not None
         claimed, done, stale = answer
         assert len(done) + len(stale) == len(settled)
         for claim in done:
-            assert fences[claim.job_id] == claim.fence, "done, but its fence had moved on"
             self.held.pop(claim, None)
         if limit:
             self.beat(worker)
@@ -407,10 +356,6 @@ class StoreMachine(RuleBasedStateMachine):
         self.retried = set()
 
 
-def as_lists(handover: Handover) -> tuple[list[Any], ...]:
-    return tuple(list(part) for part in handover)
-
-
 def plain(hints: Sequence[Hint]) -> list[tuple[str, str, int]]:
     """Return *hints* without the store's name, in an order of their own."""
     return sorted((hint.queue, hint.job_id, hint.fence) for hint in hints)
@@ -450,5 +395,5 @@ def test_the_model_finds_a_missing_fence() -> None:
         phases=[Phase.generate],
         report_multiple_bugs=False,
     )
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="the fence had moved on"):
         run_state_machine_as_test(UnfencedMachine, settings=hunting)

@@ -167,6 +167,18 @@ class AddingContract(ContractBase):
         store.add(batch)
         assert [each.created for each in store.add(batch)] == [False] * limits.max_pending
 
+    def test_adding_again_is_answered_by_an_overfull_store(
+        self, store: Store, worker: str, limits: Limits
+    ) -> None:
+        """A job that was given back takes a place that another has taken meanwhile."""
+        batch = [make_record() for _ in range(limits.max_pending)]
+        store.add(batch)
+        claim(store, worker)
+        store.add([make_record()])
+        store.retire(worker)
+        assert [each.created for each in store.add(batch)] == [False] * limits.max_pending
+        assert list(store.add([])) == []
+
     def test_what_a_store_answers_is_a_copy(self, store: Store) -> None:
         """The ids of a batch may be an iterator, and a batch a list that its owner changes."""
         record = make_record()

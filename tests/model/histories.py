@@ -1,0 +1,101 @@
+"""What the histories are made of that the model of the stores goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from hypothesis import strategies as st
+
+from flask_later.core.job import (
+    FINISHED,
+    Cancel,
+    Command,
+    Discard,
+    ErrorRecord,
+    JobState,
+    Resume,
+    Retry,
+)
+from flask_later.core.store import (
+    BEAT,
+    Again,
+    Cancelled,
+    Claim,
+    Failed,
+    Limits,
+    Outcome,
+    Parked,
+    Released,
+    Succeeded,
+)
+
+#: How an attempt ends, made of its claim and the instant.
+Ending = Callable[[Claim, datetime], Outcome]
+
+#: Small enough to be reached.
+LIMITS = Limits(
+    max_pending=8,
+    max_log_lines=3,
+    keep=dict.fromkeys(FINISHED, timedelta(seconds=90)),
+)
+QUEUES = ("a", "b")
+#: The places at which one worker follows another: each is a process that may die.
+PLACES = (0, 1)
+
+_OOPS = ErrorRecord("ValueError", "oops")
+
+
+def _fail(taken: bool) -> Ending:
+    return lambda claim, _: Failed(claim, _OOPS, taken)
+
+
+def _try_again(delay: float, error: ErrorRecord | None, taken: bool) -> Ending:
+    return lambda claim, now: Again(claim, now + timedelta(seconds=delay), error, taken)
+
+
+def _park(signature: str | None) -> Ending:
+    return lambda claim, _: Parked(claim, _OOPS, signature)
+
+
+def _succeed(claim: Claim, _: datetime) -> Outcome:
+    return Succeeded(claim, "1")
+
+
+def _release(claim: Claim, _: datetime) -> Outcome:
+    return Released(claim)
+
+
+def _cancel(claim: Claim, _: datetime) -> Outcome:
+    return Cancelled(claim)
+
+
+endings: st.SearchStrategy[Ending] = st.one_of(
+    st.sampled_from([_succeed, _release, _cancel]),
+    st.builds(_fail, st.booleans()),
+    st.builds(
+        _try_again, st.sampled_from([0, 0, 5]), st.sampled_from([None, _OOPS]), st.booleans()
+    ),
+    st.builds(_park, st.sampled_from([None, "old"])),
+)
+#: What differs from one new record to the next.
+records = st.fixed_dictionaries(
+    {
+        "queue": st.sampled_from(QUEUES),
+        "priority": st.integers(-1, 1),
+        "delay": st.sampled_from([0, 0, 0, 5, 40]),
+        "unique_key": st.sampled_from([None, None, "k1", "k2"]),
+    },
+    optional={"state": st.just(JobState.HELD)},
+)
+places = st.sampled_from(PLACES)
+limits = st.integers(1, 3)
+hinted_queues = st.sampled_from([None, *QUEUES])
+wanted_queues = st.sampled_from([None, QUEUES, ("b", "a"), ("b",)])
+#: None: add the job again.
+commands: st.SearchStrategy[Command | None] = st.sampled_from(
+    [None, Cancel(), Cancel(), Retry(), Discard(), Resume()]
+)
+steps = st.sampled_from([0.001, 1.0, 5.0, BEAT, 14.0])
+#: The tasks that the sweeping process knows; None: it does not sweep.
+knowns = st.sampled_from([None, {}, {"shop.tasks.send": "old"}, {"shop.tasks.send": "new"}])

@@ -125,7 +125,7 @@ class NotInitializedError(ConfigurationError):
         if self.owner is None:
             return (
                 f"The current Flask app {self.app!r} is not registered with a 'Later' instance "
-                f"(needed by {self.asked}). Did you forget later.init_app(app) in create_app()?"
+                f"({self.asked}). Did you forget later.init_app(app) in create_app()?"
             )
         return (
             f"{self.asked} does not belong to the 'Later' instance of the current Flask app "

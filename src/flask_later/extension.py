@@ -27,7 +27,7 @@ from flask_later.errors import (
     UnsupportedError,
     closest,
 )
-from flask_later.runtime import termination
+from flask_later.runtime import job_log, termination
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.lifecycle import Lifecycle, Process
 from flask_later.runtime.log_records import install_record_factory
@@ -84,7 +84,7 @@ class Later(TaskCollection):
         """
         if KEY in app.extensions:
             raise AlreadyInitializedError(app.name)
-        Settings.from_config(app.config)
+        settings = Settings.from_config(app.config)
         lifecycle = Lifecycle(lambda: state, lambda: make_process(state, self._services))
         assembly = _Assembly(app, self._registry, lifecycle.run)
         state = AppState(app, self._place, self._registry, assembly, lifecycle.ensure_started)
@@ -96,7 +96,8 @@ class Later(TaskCollection):
         app.cli.add_command(later_group)
         app.shell_context_processor(lambda: {"later": self})
         install_record_factory()
-        termination.install()
+        job_log.listen()
+        termination.install(settings.shutdown_timeout)
 
     # Tasks and jobs
 
@@ -325,7 +326,7 @@ class _Assembly:
         engine = prepared.engine or _make_engine(settings)
         _require_reach(settings, engine, store)
         for task in self._registry.tasks():
-            enqueue.require_durable(task, store)
+            enqueue.require_durable(task, settings, store)
         store.open()
         engine.bind(self._run, store)
         return Parts(settings, clock, store, engine, manual)
@@ -347,18 +348,19 @@ def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
             file = Path(app.instance_path) / path.removeprefix("/")
             store = _load("stores.sqlite.store", "SQLiteStore")(file, clock, limits)
         case _:
-            known = ["memory", "sqlite"]
+            near = closest(kind, ["memory", "sqlite"]).removesuffix(".")
             raise InvalidSettingError(
                 "LATER_STORE",
                 f"of the kind {kind!r}",
-                f"memory:// or sqlite:///path.{closest(kind, known)}",
+                f"memory:// or sqlite:///path{near and '.' + near}",
             )
     return store
 
 
 def _make_engine(settings: Settings) -> Engine:
     if settings.engine != "native":
-        expected = f"'native', the only engine so far.{closest(settings.engine, ['native'])}"
+        near = closest(settings.engine, ["native"]).removesuffix(".")
+        expected = f"'native', the only engine so far{near and '.' + near}"
         raise InvalidSettingError("LATER_ENGINE", repr(settings.engine), expected)
     engine: Engine = _load("engines.native", "NativeEngine")()
     return engine

@@ -8,6 +8,7 @@ jobs carry ``job``, a :class:`~flask_later.core.job.JobRecord` as it was stored.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from blinker import NamedSignal, Namespace
@@ -55,4 +56,6 @@ def send(signal: NamedSignal, app: object, **facts: Any) -> None:
         except KeyboardInterrupt:
             raise
         except BaseException:
-            _logger.exception("a receiver of the signal %r raised", signal.name)
+            # Not even a logging handler that raises takes down who says what happened.
+            with suppress(Exception):
+                _logger.exception("a receiver of the signal %r raised", signal.name)

@@ -275,3 +275,19 @@ def test_the_contracts_can_be_asked_for() -> None:
     from flask_later.testing import EngineContract, StoreContract
 
     assert (EngineContract.__name__, StoreContract.__name__) == ("EngineContract", "StoreContract")
+
+
+def test_a_durable_task_can_be_tested() -> None:
+    """The memory store of a test is nobody's choice, so the task does not refuse it."""
+    later, app = Later(), Flask("shop")
+    app.testing = True
+    later.init_app(app)
+
+    @later.task(durable=True)
+    def send() -> str:
+        return "sent"
+
+    with app.app_context():
+        job = send.enqueue()
+        run_all(app)
+        assert job.refresh().result == "sent"

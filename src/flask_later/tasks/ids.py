@@ -20,18 +20,27 @@ class _Stock:
         self.ids = [digits[start : start + 32] for start in range(0, len(digits), 32)]
 
 
-_stock = _Stock()
+class _Ids:
+    """Where ids come from; the stock is replaced when it is used up, or of another process."""
+
+    def __init__(self) -> None:
+        self._stock = _Stock()
+
+    def new(self) -> str:
+        while True:
+            stock = self._stock
+            if stock.pid == os.getpid():
+                try:
+                    # Atomic, so that no two threads get the same one.
+                    return stock.ids.pop()
+                except IndexError:
+                    pass
+            self._stock = _Stock()
+
+
+_ids = _Ids()
 
 
 def new_id() -> str:
     """Return a new id: 32 hex digits."""
-    global _stock
-    while True:
-        stock = _stock
-        if stock.pid == os.getpid():
-            try:
-                # Atomic, so that no two threads get the same one.
-                return stock.ids.pop()
-            except IndexError:
-                pass
-        _stock = _Stock()
+    return _ids.new()

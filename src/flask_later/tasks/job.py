@@ -91,6 +91,19 @@ class Job(Generic[T_co]):
         return self.record.error
 
     @property
+    def created_at(self) -> datetime:
+        return self.record.created_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When the last attempt began."""
+        return self.record.started_at
+
+    @property
+    def finished_at(self) -> datetime | None:
+        return self.record.finished_at
+
+    @property
     def run_at(self) -> datetime:
         """When it may run, or might have."""
         return self.record.run_at

@@ -1,0 +1,73 @@
+"""What happens to jobs, as log lines. It listens to the signals, like everybody else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask_later import signals
+from flask_later.core.job import JobRecord
+from flask_later.core.retry import Failure, TryAgain
+from flask_later.tasks.current import Attempt, current_attempt
+
+_logger = logging.getLogger("flask_later.jobs")
+
+
+def listen() -> None:
+    """Log what becomes of the jobs of all apps. Connecting twice does no harm."""
+    signals.job_failed.connect(_log_failed)
+    signals.job_retried.connect(_log_retried)
+    signals.job_parked.connect(_log_parked)
+    signals.outcome_dropped.connect(_log_dropped)
+
+
+@contextmanager
+def _about(job: JobRecord) -> Iterator[None]:
+    """Let the log records inside carry the job, which has ended."""
+    token = current_attempt.set(
+        Attempt(job.id, job.task, job.queue, job.fence, job.attempts, news=lambda _: None)
+    )
+    try:
+        yield
+    finally:
+        current_attempt.reset(token)
+
+
+def _log_failed(_: object, *, job: JobRecord, exception: BaseException | None, **__: Any) -> None:
+    with _about(job):
+        if isinstance(exception, Failure):
+            _logger.warning("job %s (%s) failed: %s", job.id, job.task, exception.message)
+            return
+        _logger.error(
+            "job %s (%s) failed in attempt %d", job.id, job.task, job.attempts, exc_info=exception
+        )
+
+
+def _log_retried(_: object, *, job: JobRecord, exception: BaseException | None, **__: Any) -> None:
+    if isinstance(exception, TryAgain):
+        return
+    with _about(job):
+        _logger.warning(
+            "job %s (%s) failed in attempt %d and runs again at %s",
+            job.id,
+            job.task,
+            job.attempts,
+            job.run_at.isoformat(timespec="seconds"),
+            exc_info=exception,
+        )
+
+
+def _log_parked(_: object, *, job: JobRecord, reason: str, **__: Any) -> None:
+    with _about(job):
+        _logger.warning("job %s (%s) is parked: %s", job.id, job.task, reason)
+
+
+def _log_dropped(_: object, *, job: JobRecord, **__: Any) -> None:
+    with _about(job):
+        _logger.warning(
+            "job %s (%s): an outcome came too late and was dropped, another attempt owns the job",
+            job.id,
+            job.task,
+        )

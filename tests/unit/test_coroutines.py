@@ -53,13 +53,15 @@ def test_the_loop_of_a_thread_that_ended_is_closed(loops: Loops) -> None:
 
 
 def test_closing_leaves_a_running_loop_alone(loops: Loops) -> None:
-    """Its thread is stuck in a job, and nobody waits for it any more."""
+    """Its thread is stuck in a job, and nobody waits for it: it closes its loop when it ends."""
 
-    async def close_all() -> bool:
+    async def close_all() -> tuple[bool, asyncio.AbstractEventLoop]:
         loops.close()
-        return asyncio.get_running_loop().is_closed()
+        loop = asyncio.get_running_loop()
+        return loop.is_closed(), loop
 
-    assert loops.run(close_all(), Attempt()) is False
+    closed, loop = loops.run(close_all(), Attempt())
+    assert (closed, loop.is_closed()) == (False, True)
 
 
 def test_loops_can_be_closed_inside_of_another() -> None:

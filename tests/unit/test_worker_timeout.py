@@ -48,7 +48,11 @@ def test_an_attempt_is_in_hand_until_it_is_settled() -> None:
     store = BusyStore(clock)
     app.extensions[PREPARED_KEY] = Prepared(clock, store)
     lifecycle: Lifecycle = app.extensions[LIFECYCLE_KEY]
-    watcher = threading.Thread(target=lambda: lifecycle.serve().worker.watch())
+
+    def watch() -> None:
+        lifecycle.serve().worker.watch()
+
+    watcher = threading.Thread(target=watch)
 
     @later.task(timeout=5, retry=Retry(max_attempts=2, backoff=0))
     def linger() -> None:

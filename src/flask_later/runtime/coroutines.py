@@ -22,6 +22,7 @@ class Loops:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._runners: dict[threading.Thread, asyncio.Runner] = {}
+        self._closed = False
 
     def run(self, coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
         """Run *coroutine* to its end.
@@ -42,12 +43,17 @@ class Loops:
             # Raised by a task of the task's: the loop was left in the middle of a step.
             self._drop(runner)
             raise
+        finally:
+            if self._closed:
+                # Too late for close(), which left it to us.
+                self._close(lambda thread: thread is threading.current_thread())
         if error is not None:
             raise error
         return result
 
     def close(self) -> None:
-        """Close all loops but those of threads that are stuck in a job."""
+        """Close all loops; threads that are stuck in a job close theirs at its end."""
+        self._closed = True
         self._close(lambda thread: True)
 
     def _make_runner(self) -> asyncio.Runner:
@@ -57,6 +63,7 @@ class Loops:
         runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         with self._lock:
             self._runners[threading.current_thread()] = runner
+            self._closed = False
         return runner
 
     def _drop(self, runner: asyncio.Runner) -> None:

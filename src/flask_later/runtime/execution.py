@@ -98,7 +98,7 @@ def _run(
 ) -> Ended:
     current_attempt.set(attempt)
     try:
-        with JobContext(state.app, call.snapshot.base_url or state.settings.base_url):
+        with JobContext(state.app, call.snapshot.base_url, state.settings.base_url):
             signals.send(signals.job_started, state.app, job=record)
             state.registry.carriers.restore(call.snapshot.carried)
             result = call.task.definition.function(*call.args, **call.kwargs)

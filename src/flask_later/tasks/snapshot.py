@@ -14,6 +14,7 @@ from flask import has_request_context, request
 
 from flask_later.core import payload
 from flask_later.errors import NameTakenError
+from flask_later.tasks.place import place_of
 
 EMPTY = "{}"
 #: A header longer than this is not an id, and is not kept.
@@ -27,6 +28,10 @@ class Carrier(NamedTuple):
     capture: Callable[[], Any]
     restore: Callable[[Any], None]
 
+    @property
+    def places(self) -> tuple[str, str]:
+        return place_of(self.capture), place_of(self.restore)
+
 
 class Carriers:
     """The carriers of one ``Later``, in the order they were added."""
@@ -35,8 +40,13 @@ class Carriers:
         self._by_name: dict[str, Carrier] = {}
 
     def add(self, carrier: Carrier) -> None:
-        if carrier.name in self._by_name:
-            raise NameTakenError("carry", carrier.name, "an earlier carry()", "this one")
+        """Take up *carrier*. One from the same place replaces the one before, as with tasks.
+
+        :raises NameTakenError: if another one has its name.
+        """
+        known = self._by_name.get(carrier.name)
+        if known is not None and known.places != carrier.places:
+            raise NameTakenError("carry", carrier.name, known.places[0], carrier.places[0])
         self._by_name[carrier.name] = carrier
 
     def capture(self) -> dict[str, object]:

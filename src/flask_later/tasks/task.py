@@ -17,6 +17,7 @@ from flask_later.core.retry import ONCE, Retry
 from flask_later.errors import ArgumentsError, InvalidSettingError, InvalidTaskError
 from flask_later.tasks import enqueue
 from flask_later.tasks.job import Job
+from flask_later.tasks.place import place_of
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -173,12 +174,6 @@ class Definition:
     def _shape(self) -> list[tuple[str, str, bool]]:
         parameters = self.signature.parameters.values()
         return [(p.name, p.kind.name, p.default is p.empty) for p in parameters]
-
-
-def place_of(function: Callable[..., Any]) -> str:
-    """Return where *function* stands, as ``file:line``."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
 
 class Task(Generic[P, R_co]):

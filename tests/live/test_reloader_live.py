@@ -10,7 +10,7 @@ import pytest
 from .conftest import Run
 from .events import wait_until
 from .servers import DEVELOPMENT, Server
-from .test_stop_live import assert_drained, begin_work, let_go
+from .test_stop_live import assert_drained, assert_goes_on, begin_work, let_go
 
 pytestmark = pytest.mark.live
 
@@ -40,7 +40,7 @@ def test_the_service_starts_in_the_child_only(run: Run, name: str, watched: Path
 
 
 @both_ways
-def test_ctrl_c_drains(run: Run, name: str, watched: Path) -> None:
+def test_ctrl_c_drains_and_a_restart_goes_on(run: Run, name: str, watched: Path) -> None:
     """A terminal interrupts both processes; the parent waits for its child."""
     live = start(run, name, watched)
     work = begin_work(live)
@@ -48,6 +48,8 @@ def test_ctrl_c_drains(run: Run, name: str, watched: Path) -> None:
     let_go(live, work)
     live.wait()
     assert_drained(live, work)
+    # Only a child that was not cut off can have given back what it could not finish.
+    assert_goes_on(start(run, name, watched), work)
 
 
 @both_ways

@@ -100,7 +100,7 @@ def test_sigterm_drains_and_a_restart_goes_on(run: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", each_server(stays))
-def test_sigint_drains(run: Run, name: str) -> None:
+def test_sigint_drains_and_a_restart_goes_on(run: Run, name: str) -> None:
     """Ctrl-C is no reason to lose anything."""
     live = run(name, shutdown_timeout=TIMEOUT)
     work = begin_work(live)
@@ -108,6 +108,7 @@ def test_sigint_drains(run: Run, name: str) -> None:
     let_go(live, work)
     live.wait()
     assert_drained(live, work)
+    assert_goes_on(run(name, shutdown_timeout=TIMEOUT), work)
 
 
 @pytest.mark.parametrize("name", each_server(stays))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import update_wrapper
-from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from flask_later.config import queue_name, seconds
 from flask_later.core.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
@@ -282,15 +282,18 @@ class Task(Generic[P, R_co]):
             signature = f"{definition.short_name}{definition.signature}"
             raise ArgumentsError(self.name, reason, signature)
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in _FOREIGN_VERBS:
-            short = self.definition.short_name
-            ours = _FOREIGN_VERBS[name].format(task=short)
-            raise AttributeError(
-                f"task {short!r} has no {name!r}. Use {ours}. "
-                f"Calling {short}(...) runs it now, in this process."
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    # Type checkers would take every misspelt attribute for one that is there.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in _FOREIGN_VERBS:
+                short = self.definition.short_name
+                ours = _FOREIGN_VERBS[name].format(task=short)
+                raise AttributeError(
+                    f"task {short!r} has no {name!r}. Use {ours}. "
+                    f"Calling {short}(...) runs it now, in this process."
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"

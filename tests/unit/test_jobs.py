@@ -392,3 +392,47 @@ def test_log_lines_can_be_read_on(shop: Shop) -> None:
     lines = job.log()
     assert [line.message for line in lines] == [f"line {number}" for number in range(5)]
     assert [line.message for line in job.log(after=lines[2].id, limit=1)] == ["line 3"]
+
+
+# The end of a record
+
+
+@pytest.mark.parametrize(
+    ("setting", "fails"),
+    [("KEEP_SUCCEEDED", False), ("KEEP_FAILED", True)],
+    ids=["result", "error"],
+)
+def test_a_record_is_kept_for_its_time(setting: str, fails: bool) -> None:
+    """Then it is gone, and the id is that of no job."""
+    with Shop(MANUAL=True, **{setting: 60}) as shop:
+        job = shop.enqueue(shop.later.task(name="add")(add), "a" if fails else 1)
+        shop.work()
+        clock: Any = shop.state.clock
+        clock.advance(59)
+        shop.process.maintenance.look()
+        assert job.refresh().is_finished
+        clock.advance(2)
+        shop.process.maintenance.look()
+        with pytest.raises(JobNotFoundError, match="its record has expired"):
+            job.refresh()
+
+
+def test_no_more_records_are_kept_than_may_be() -> None:
+    """``LATER_MAX_FINISHED``: the oldest go first."""
+    with Shop(MANUAL=True, MAX_FINISHED=2) as shop:
+        task = shop.later.task(add)
+        jobs = [shop.enqueue(task, number) for number in range(4)]
+        shop.work()
+        shop.process.maintenance.look()
+        kept = shop.store.get([job.id for job in jobs])
+        assert list(kept) == [job.id for job in jobs[2:]]
+
+
+def test_a_job_that_waits_does_not_expire() -> None:
+    """However long it takes until somebody runs it."""
+    with Shop(MANUAL=True, KEEP_SUCCEEDED=0, KEEP_FAILED=0) as shop:
+        job = shop.enqueue(shop.later.task(add), 1)
+        clock: Any = shop.state.clock
+        clock.advance(365 * 86_400)
+        shop.process.maintenance.look()
+        assert job.refresh().state is JobState.QUEUED

@@ -30,10 +30,15 @@ def add(a: int, b: int = 1) -> int:
     return a + b
 
 
-def ours() -> set[str]:
-    """Return the names of the library's threads."""
-    names = {thread.name for thread in threading.enumerate()}
-    return {name.rstrip("0123456789-") for name in names if name.startswith("later-")}
+def new_threads(before: set[threading.Thread]) -> set[str]:
+    """Return the names, without their numbers, of the threads that have begun since *before*."""
+    return {thread.name.rstrip("0123456789-") for thread in {*threading.enumerate()} - before}
+
+
+@pytest.fixture
+def before() -> set[threading.Thread]:
+    """What ran before the test."""
+    return {*threading.enumerate()}
 
 
 def lifecycle(app: Flask) -> Lifecycle:
@@ -90,10 +95,10 @@ def test_another_laters_app_cannot_be_started(shop: Shop) -> None:
 # The start
 
 
-def test_a_start_begins_to_work(shop: Shop) -> None:
+def test_a_start_begins_to_work(before: set[threading.Thread], shop: Shop) -> None:
     """Without a request; doing it again changes nothing."""
     process = shop.process
-    assert {"later-worker", "later-maintenance"} <= ours()
+    assert {"later-worker", "later-maintenance"} <= new_threads(before)
     threads = threading.active_count()
     shop.later.start(shop.app)
     assert (shop.process, threading.active_count()) == (process, threads)
@@ -138,11 +143,13 @@ def test_threads_that_start_together_start_once() -> None:
         assert len(started) == 1
 
 
-def test_a_process_may_serve_without_running_jobs(tmp_path: Any) -> None:
+def test_a_process_may_serve_without_running_jobs(
+    before: set[threading.Thread], tmp_path: Any
+) -> None:
     """``LATER_EMBEDDED = False``: it stores them for those who work."""
     with Shop(EMBEDDED=False, STORE=f"sqlite:///{tmp_path}/later.sqlite3") as shop:
         job = shop.enqueue(shop.later.task(add), 1)
-        assert "later-worker" not in ours()
+        assert "later-worker" not in new_threads(before)
         assert job.refresh().state is JobState.QUEUED
 
 
@@ -155,12 +162,12 @@ def test_services_need_an_app(shop: Shop) -> None:
 # The end
 
 
-def test_a_stop_ends_all_threads(shop: Shop) -> None:
+def test_a_stop_ends_all_threads(before: set[threading.Thread], shop: Shop) -> None:
     """Doing it again changes nothing."""
     shop.run(shop.later.task(add), 1)
     shop.later.stop(shop.app, PATIENCE)
     shop.later.stop(shop.app, PATIENCE)
-    assert ours() == set()
+    assert new_threads(before) == set()
 
 
 def test_what_never_began_needs_no_stop(shop: Shop) -> None:

@@ -34,6 +34,12 @@ def manual() -> Iterator[Shop]:
         yield shop
 
 
+@pytest.fixture
+def before() -> set[threading.Thread]:
+    """What ran before the test."""
+    return {*threading.enumerate()}
+
+
 def add(a: int, b: int = 1) -> int:
     return a + b
 
@@ -193,7 +199,7 @@ def test_an_attempt_that_takes_too_long_fails(shop: Shop) -> None:
     assert shop.run(shop.later.task(add), 1).result == 2
 
 
-def test_what_a_late_attempt_returns_is_dropped(shop: Shop) -> None:
+def test_what_a_late_attempt_returns_is_dropped(before: set[threading.Thread], shop: Shop) -> None:
     """The job stays as it is: its attempt was fenced off, with all that it writes."""
     gate, ended = shop.gate(), threading.Event()
 
@@ -208,15 +214,16 @@ def test_what_a_late_attempt_returns_is_dropped(shop: Shop) -> None:
     job = shop.run(hang)
     gate.set()
     assert ended.wait(PATIENCE)
-    until(lambda: threading.active_count() <= before_threads(shop))
+    until(lambda: replaced_have_ended(shop, before))
     after = job.refresh()
     assert (after.state, after.progress, after.log()) == (JobState.FAILED, None, [])
 
 
-def before_threads(shop: Shop) -> int:
-    """Return how many threads there are when no replaced one is left."""
-    others = [thread for thread in threading.enumerate() if "later-worker" not in thread.name]
-    return len(others) + shop.state.settings.threads
+def replaced_have_ended(shop: Shop, before: set[threading.Thread]) -> bool:
+    """Whether no more threads work than there should be."""
+    new = {*threading.enumerate()} - before
+    workers = [thread for thread in new if thread.name.startswith("later-worker")]
+    return len(workers) <= shop.state.settings.threads
 
 
 def test_an_attempt_learns_that_its_time_is_up(shop: Shop) -> None:
@@ -291,7 +298,7 @@ def test_no_more_threads_are_replaced_than_there_are(
     assert [each.levelno for each in caplog.records].count(logging.CRITICAL) == 1
 
 
-def test_a_replaced_thread_takes_no_more_jobs() -> None:
+def test_a_replaced_thread_takes_no_more_jobs(before: set[threading.Thread]) -> None:
     """It ends with its function: there are never more at work than ``LATER_THREADS``."""
     with Shop(THREADS=2) as shop:
         gate = shop.gate()
@@ -299,7 +306,7 @@ def test_a_replaced_thread_takes_no_more_jobs() -> None:
         for _ in range(2):
             shop.run(task)
         gate.set()
-        until(lambda: threading.active_count() <= before_threads(shop))
+        until(lambda: replaced_have_ended(shop, before))
         names = shop.later.task(name="name")(lambda: threading.current_thread().name)
         jobs = [shop.enqueue(names) for _ in range(50)]
         assert len({job.wait(timeout=PATIENCE).result for job in jobs}) <= 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -38,6 +37,7 @@ from flask_later.runtime.worker import Worker
 from flask_later.tasks import enqueue
 from flask_later.tasks.group import TaskCollection, TaskGroup
 from flask_later.tasks.job import Job, read
+from flask_later.tasks.place import place_of_caller
 from flask_later.tasks.registry import Registry
 from flask_later.tasks.snapshot import Carrier
 from flask_later.tasks.state import KEY, AppState, Parts, get_app, get_state
@@ -66,8 +66,7 @@ class Later(TaskCollection):
 
     def __init__(self, app: Flask | None = None) -> None:
         super().__init__(None, TaskOptions())
-        caller = sys._getframe(1)
-        self._place = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+        self._place = place_of_caller()
         self._registry = Registry()
         self._attach(self._registry)
         self._services = ServiceDefinitions()

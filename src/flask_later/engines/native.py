@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from flask_later.runtime.threads import ThreadGroup
 #: Seconds after which an idle thread looks again. The store wakes it before that; this bounds
 #: what a lost wake-up costs.
 _LOOK_AGAIN = 5.0
+#: Seconds between an error of ours, or of the store, and the next try.
+_PAUSE = 1.0
+
+_logger = logging.getLogger(__name__)
 
 
 class NativeEngine(Engine):
@@ -51,8 +56,12 @@ class NativeEngine(Engine):
 
     def _work(self) -> None:
         while self._goes_on():
-            if self._run(None, self._goes_on) is not Ran.RAN and self._goes_on():
-                self._store.wait(self._queues, _LOOK_AGAIN)
+            try:
+                if self._run(None, self._goes_on) is not Ran.RAN and self._goes_on():
+                    self._store.wait(self._queues, _LOOK_AGAIN)
+            except Exception:
+                _logger.exception("a worker thread met an error that is not a task's; it goes on")
+                self._closing.wait(_PAUSE)
 
     def _goes_on(self) -> bool:
         # A thread that was replaced while it was stuck takes no more.

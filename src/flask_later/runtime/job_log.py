@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ def listen() -> None:
 
 
 @contextmanager
-def _about(job: JobRecord) -> Iterator[None]:
+def _about(job: JobRecord) -> Generator[None]:
     """Let the log records inside carry the job, which has ended."""
     token = current_attempt.set(
         Attempt(job.id, job.task, job.queue, job.fence, job.attempts, news=lambda _: None)

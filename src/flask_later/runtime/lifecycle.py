@@ -8,10 +8,6 @@ known by its pid, compared at each use, since uWSGI's forks run no hooks.
 from __future__ import annotations
 
 import atexit
-
-# Imported before ours is registered: exit callbacks run in reverse, and jobs may still use
-# executors while we drain.
-import concurrent.futures.thread  # noqa: F401
 import contextlib
 import logging
 import os
@@ -19,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
 from flask_later import signals
@@ -26,6 +23,7 @@ from flask_later.core.engine import Ran, never
 from flask_later.core.job import Hint
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.maintenance import Maintenance
+from flask_later.runtime.part import Part
 from flask_later.runtime.services import Services
 from flask_later.runtime.surroundings import complaints, ends_with_response
 from flask_later.runtime.worker import Worker
@@ -133,18 +131,40 @@ class Lifecycle:
 
         A second interrupt (Ctrl-C) ends the wait at once. Stopping twice does no harm.
         """
+        if self.tell():
+            self.finish(time.monotonic() + timeout)
+
+    def tell(self) -> bool:
+        """Take no more and tell what runs; returns whether there is something to wait for."""
         process = self.current()
         if process is None or self._stopped:
-            return
+            return False
         self._stopped = True
-        if not self._get_state().parts.manual:
-            _end(self._get_state(), process, timeout)
-        self._get_state().store.close()
+        if self._get_state().parts.manual:
+            self._get_state().store.close()
+            return False
+        for part in (process.worker, process.services, process.callbacks):
+            part.stop()
+        return True
 
-    def drain(self) -> None:
-        """Stop as the settings say; for the end of the process."""
-        if self.current() is not None:
-            self.stop(self._get_state().settings.shutdown_timeout)
+    def finish(self, deadline: float) -> bool:
+        """Wait until ``time.monotonic()`` is *deadline*; returns False if it was interrupted."""
+        state, process = self._get_state(), self.current()
+        if process is None:
+            return True
+        patient = True
+        # The services first: they plan what they still handle by the deadline.
+        for part in (process.services, process.worker, process.callbacks):
+            patient = _join(part, deadline if patient else 0.0) and patient
+        # Last, since it beats for the attempts that were waited for.
+        process.maintenance.stop()
+        process.maintenance.join(time.monotonic() + 1.0)
+        state.store.close()
+        return patient
+
+    @property
+    def shutdown_timeout(self) -> float:
+        return self._get_state().settings.shutdown_timeout
 
 
 def _begin(state: AppState, process: Process) -> None:
@@ -156,23 +176,16 @@ def _begin(state: AppState, process: Process) -> None:
     signals.send(signals.worker_started, state.app, worker=process.worker.id)
 
 
-def _end(state: AppState, process: Process, timeout: float) -> None:
-    parts = (process.services, process.worker, process.callbacks)
-    deadline = time.monotonic() + timeout
-    for part in parts:
-        part.stop()
-    # The services first: they plan what they still handle by the deadline.
-    for part in parts:
-        try:
-            part.join(deadline)
-        except KeyboardInterrupt:
-            _logger.warning("interrupted again: leaving at once")
-            deadline = time.monotonic()
-            with contextlib.suppress(KeyboardInterrupt):
-                part.join(deadline)
-    # Last, since it beats for the attempts that were waited for.
-    process.maintenance.stop()
-    process.maintenance.join(deadline + 1.0)
+def _join(part: Part, deadline: float) -> bool:
+    """Wait for *part*; returns False if an interrupt ended the wait."""
+    try:
+        part.join(deadline)
+    except KeyboardInterrupt:
+        _logger.warning("interrupted again: leaving at once")
+        with contextlib.suppress(KeyboardInterrupt):
+            part.join(0.0)
+        return False
+    return True
 
 
 class _Exits:
@@ -192,6 +205,9 @@ class _Exits:
         if self._registered:
             return
         self._registered = True
+        # Imported before ours is registered: exit callbacks run in reverse, and jobs may still use
+        # executors while we drain.
+        import_module("concurrent.futures.thread")
         register: Callable[[Callable[[], None]], None] | None
         register = getattr(threading, "_register_atexit", None)
         if register is not None:
@@ -201,12 +217,18 @@ class _Exits:
         atexit.register(self.drain)
 
     def drain(self) -> None:
-        """Drain them all. A child that inherited the hook has none of its own, and returns."""
-        for lifecycle in list(self._lifecycles):
-            try:
-                lifecycle.drain()
-            except BaseException:
-                _logger.exception("the end of the process could not be waited for")
+        """Stop them all, and wait for them together.
+
+        A child that inherited the hook has no process of its own, and returns.
+        """
+        try:
+            began = time.monotonic()
+            patient = True
+            for lifecycle in [each for each in list(self._lifecycles) if each.tell()]:
+                deadline = began + lifecycle.shutdown_timeout
+                patient = lifecycle.finish(deadline if patient else 0.0) and patient
+        except BaseException:
+            _logger.exception("the end of the process could not be waited for")
 
     def any_running(self) -> bool:
         """Whether this process has something to drain."""

@@ -134,7 +134,7 @@ class MemoryStore(Store):
         if pending + len(records) > self._limits.max_pending:
             # The same job, or the same unique key, is stored once however often it comes.
             new = {r.id: r.unique_key or r.id for r in records if self._existing(r) is None}
-            if pending + len({*new.values()}) > self._limits.max_pending:
+            if new and pending + len({*new.values()}) > self._limits.max_pending:
                 raise QueueFullError(pending, self._limits.max_pending)
 
     def _existing(self, record: JobRecord) -> Row | None:

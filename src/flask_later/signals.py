@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from threading import current_thread, main_thread
 from typing import Any
 
 from blinker import NamedSignal, Namespace
@@ -53,9 +54,10 @@ def send(signal: NamedSignal, app: object, **facts: Any) -> None:
     for receiver in signal.receivers_for(app):
         try:
             receiver(app, **facts)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+                # Somebody's Ctrl-C; on a thread of ours it was only raised.
+                raise
             # Not even a logging handler that raises takes down who says what happened.
             with suppress(Exception):
                 _logger.exception("a receiver of the signal %r raised", signal.name)

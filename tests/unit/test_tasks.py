@@ -31,6 +31,7 @@ from flask_later.errors import (
     UnknownQueueError,
     UnsupportedError,
 )
+from flask_later.testing import run_all
 
 HERE = __name__
 
@@ -721,3 +722,26 @@ def test_a_durable_task_is_content_with_a_file(tmp_path: Path) -> None:
     """The default store survives its process."""
     with Shop(MANUAL=True, STORE=f"sqlite:///{tmp_path}/later.sqlite3") as shop:
         assert shop.enqueue(shop.later.task(durable=True)(add), 1).state is JobState.QUEUED
+
+
+def test_a_factory_that_runs_twice_keeps_both_apps_alive() -> None:
+    """A task defined inside of it can be enqueued in either, and the later function runs."""
+    later = Later()
+
+    def create_app(name: str) -> tuple[Flask, Task[[], str]]:
+        app = Flask(name)
+        app.testing = True
+        later.init_app(app)
+
+        @later.task
+        def who() -> str:
+            return name
+
+        return app, who
+
+    made = [create_app("first"), create_app("second")]
+    for app, who in made:
+        with app.app_context():
+            job = who.enqueue()
+            run_all(app)
+            assert job.refresh().result == "second"

@@ -22,7 +22,7 @@ from flask_later.core.clock import Clock
 from flask_later.errors import CallbackQueueFullError
 from flask_later.signals import callback_failed, callbacks_dropped, send
 
-from .threads import ThreadGroup
+from .threads import ThreadGroup, is_interrupt
 
 #: Seconds between the hand-over and the run. A server may write the end of the response only after
 #: ``close()`` has returned; a callback that begins at once and holds the GIL keeps that from the
@@ -266,7 +266,7 @@ class Callbacks:
         except BaseException as error:
             self._report_failure(callback.name, error)
             # Ctrl-C belongs to whoever runs a test; on a thread of ours it was only raised.
-            if isinstance(error, KeyboardInterrupt) and _on_main_thread():
+            if is_interrupt(error):
                 raise
         finally:
             free.append(None)
@@ -284,11 +284,7 @@ class Callbacks:
                 f"e.g. later.after_this_response({name.rpartition('.')[2]}, request.remote_addr)."
             )
         _logger.error("callback %r raised", name, exc_info=error)
-        try:
-            send(callback_failed, self._app, callback=name, exception=error)
-        except KeyboardInterrupt:
-            if _on_main_thread():
-                raise
+        send(callback_failed, self._app, callback=name, exception=error)
 
     def _drop_what_is_left(self) -> None:
         # What a stuck thread still has before it counts too: who takes a callback, owns it.
@@ -342,10 +338,6 @@ def callable_name(function: object) -> str:
     named = function if hasattr(function, "__qualname__") else type(function)
     module, name = getattr(named, "__module__", None), getattr(named, "__qualname__", "?")
     return f"{module}.{name}" if module else name
-
-
-def _on_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -33,6 +33,7 @@ from flask_later.errors import (
     closest,
 )
 from flask_later.runtime.context import JobContext, explain_request_use
+from flask_later.runtime.threads import is_interrupt
 from flask_later.tasks import snapshot
 from flask_later.tasks.current import Attempt, JobStopped, current_attempt, storable
 from flask_later.tasks.snapshot import Snapshot
@@ -108,6 +109,8 @@ def _run(
     except JobStopped as stopped:
         return Ended(_stopped(attempt.claim, stopped.reason), stopped)
     except BaseException as error:
+        if is_interrupt(error):
+            raise
         explain_request_use(error, attempt.task)
         retry = call.task.options.retry
         return judge(attempt.claim, retry, record.failures, error, state.clock.now())

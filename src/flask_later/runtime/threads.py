@@ -15,6 +15,12 @@ from collections.abc import Callable, Iterable
 _logger = logging.getLogger(__name__)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether *error* is somebody's Ctrl-C. On a thread of ours it was only raised by its name."""
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and on_main_thread
+
+
 def make_thread(name: str, target: Callable[[], None]) -> threading.Thread:
     """Return a daemon thread, not yet started. What escapes from *target* is logged.
 

@@ -58,7 +58,7 @@ def state_of(task: Task[..., Any]) -> AppState:
     asked = f"Task {task.name!r}"
     state = get_state(f"{asked} was enqueued", f"{task.definition.short_name}.enqueue(...)")
     known = state.registry.get(task.name)
-    if known is None or known.definition is not task.definition:
+    if known is None or (known is not task and not state.registry.has_met(task)):
         raise NotInitializedError(state.app.name, state.owner, asked)
     return state
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from flask_later.errors import NameTakenError
 from flask_later.tasks.snapshot import Carriers
 
 if TYPE_CHECKING:
-    from flask_later.tasks.task import Task
+    from flask_later.tasks.task import Definition, Task
 
 
 class Registry:
@@ -19,6 +20,8 @@ class Registry:
         self.carriers = Carriers()
         self._tasks: dict[str, Task[..., Any]] = {}
         self._by_any_name: dict[str, Task[..., Any]] = {}
+        #: Also those that were replaced, while somebody still has them.
+        self._definitions: WeakSet[Definition] = WeakSet()
 
     def add(self, task: Task[..., Any]) -> None:
         """Make *task* known.
@@ -32,6 +35,7 @@ class Registry:
             known = self._by_any_name.get(name)
             if known is not None and known.definition.place != task.definition.place:
                 raise NameTakenError("task", name, known.definition.place, task.definition.place)
+        self._definitions.add(task.definition)
         self._tasks[task.name] = task
         for name in (task.name, *task.definition.aliases):
             self._by_any_name[name] = task
@@ -39,6 +43,10 @@ class Registry:
     def get(self, name: str) -> Task[..., Any] | None:
         """Return the task of this name or alias."""
         return self._by_any_name.get(name)
+
+    def has_met(self, task: Task[..., Any]) -> bool:
+        """Whether *task* was registered here, with whatever options it has now."""
+        return task.definition in self._definitions
 
     def names(self) -> Sequence[str]:
         return sorted(self._tasks)

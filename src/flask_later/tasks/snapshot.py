@@ -19,6 +19,8 @@ from flask_later.tasks.place import place_of
 EMPTY = "{}"
 #: A header longer than this is not an id, and is not kept.
 _LONGEST_ID = 200
+#: A snapshot is stored with every job, so it has to stay small.
+_MAX_BYTES = 16 * 1024
 
 
 class Carrier(NamedTuple):
@@ -96,7 +98,9 @@ def capture(carriers: Carriers, inherited: Snapshot) -> str:
         facts = _of_job(inherited)
     if carriers and (carried := carriers.capture()):
         facts["carried"] = carried
-    return payload.dumps(facts, where="what Later.carry captured") if facts else EMPTY
+    if not facts:
+        return EMPTY
+    return payload.dumps(facts, where="what Later.carry captured", max_bytes=_MAX_BYTES)
 
 
 def load(text: str) -> Snapshot:

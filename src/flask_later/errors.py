@@ -49,8 +49,10 @@ Each error keeps its facts as attributes, survives pickling, and says what to ty
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from queue import Full
+from typing import Any, ClassVar
 
 
 def closest(name: str, known: Sequence[str]) -> str:
@@ -60,7 +62,16 @@ def closest(name: str, known: Sequence[str]) -> str:
 
 
 class LaterError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package.
+
+    Those that have facts are dataclasses, and keep them when they are pickled.
+    """
+
+    __match_args__: ClassVar[tuple[str, ...]] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = tuple(getattr(self, name) for name in self.__match_args__)
+        return type(self), facts or self.args, self.__dict__
 
 
 # Configuration
@@ -70,13 +81,12 @@ class ConfigurationError(LaterError, RuntimeError):
     """The application is put together wrongly; raised when it starts."""
 
 
+@dataclass(eq=False, repr=False)
 class UnknownSettingError(ConfigurationError):
     """The app's config holds a ``LATER_*`` key that does not exist."""
 
-    def __init__(self, key: str, known: Sequence[str]) -> None:
-        super().__init__(key, known)
-        self.key = key
-        self.known = known
+    key: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         return (
@@ -85,25 +95,23 @@ class UnknownSettingError(ConfigurationError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class InvalidSettingError(ConfigurationError):
     """A ``LATER_*`` key, or an option, holds a value that it cannot have."""
 
-    def __init__(self, key: str, value: str, expected: str) -> None:
-        super().__init__(key, value, expected)
-        self.key = key
-        self.value = value
-        self.expected = expected
+    key: str
+    value: str
+    expected: str
 
     def __str__(self) -> str:
         return f"{self.key} is {self.value}, expected {self.expected}."
 
 
+@dataclass(eq=False, repr=False)
 class AlreadyInitializedError(ConfigurationError):
     """``init_app`` met an app that already has a ``Later``."""
 
-    def __init__(self, app: str) -> None:
-        super().__init__(app)
-        self.app = app
+    app: str
 
     def __str__(self) -> str:
         return (
@@ -112,14 +120,13 @@ class AlreadyInitializedError(ConfigurationError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class NotInitializedError(ConfigurationError):
     """The current app is not registered with the ``Later`` that was asked."""
 
-    def __init__(self, app: str, owner: str | None, asked: str) -> None:
-        super().__init__(app, owner, asked)
-        self.app = app
-        self.owner = owner
-        self.asked = asked
+    app: str
+    owner: str | None
+    asked: str
 
     def __str__(self) -> str:
         if self.owner is None:
@@ -134,14 +141,13 @@ class NotInitializedError(ConfigurationError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class NotInstalledError(ConfigurationError):
     """A store or engine needs a library that is not installed."""
 
-    def __init__(self, wanted: str, module: str, extra: str) -> None:
-        super().__init__(wanted, module, extra)
-        self.wanted = wanted
-        self.module = module
-        self.extra = extra
+    wanted: str
+    module: str
+    extra: str
 
     def __str__(self) -> str:
         return (
@@ -150,41 +156,38 @@ class NotInstalledError(ConfigurationError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class UnsupportedError(ConfigurationError):
     """A task, or a setting, needs what the configured store or engine cannot do."""
 
-    def __init__(self, what: str, why: str, remedy: str) -> None:
-        super().__init__(what, why, remedy)
-        self.what = what
-        self.why = why
-        self.remedy = remedy
+    what: str
+    why: str
+    remedy: str
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}. {self.remedy}"
 
 
+@dataclass(eq=False, repr=False)
 class InvalidTaskError(ConfigurationError, TypeError):
     """What was decorated cannot be a task, a service or a callback."""
 
-    def __init__(self, what: str, why: str, remedy: str) -> None:
-        super().__init__(what, why, remedy)
-        self.what = what
-        self.why = why
-        self.remedy = remedy
+    what: str
+    why: str
+    remedy: str
 
     def __str__(self) -> str:
         return f"{self.what} {self.why}. {self.remedy}"
 
 
+@dataclass(eq=False, repr=False)
 class NameTakenError(ConfigurationError):
     """Two tasks, groups or services want the same name."""
 
-    def __init__(self, kind: str, name: str, first: str, second: str) -> None:
-        super().__init__(kind, name, first, second)
-        self.kind = kind
-        self.name = name
-        self.first = first
-        self.second = second
+    kind: str
+    name: str
+    first: str
+    second: str
 
     def __str__(self) -> str:
         return (
@@ -200,13 +203,12 @@ class UsageError(LaterError, RuntimeError):
     """The call is right, but not here or not now."""
 
 
+@dataclass(eq=False, repr=False)
 class OutsideAppContextError(UsageError):
     """Something that belongs to an app was used while no app was active."""
 
-    def __init__(self, what: str, example: str) -> None:
-        super().__init__(what, example)
-        self.what = what
-        self.example = example
+    what: str
+    example: str
 
     def __str__(self) -> str:
         return (
@@ -217,12 +219,11 @@ class OutsideAppContextError(UsageError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class OutsideRequestError(UsageError):
     """``after_this_response`` was called where there is no response to come."""
 
-    def __init__(self, app: str | None) -> None:
-        super().__init__(app)
-        self.app = app
+    app: str | None
 
     def __str__(self) -> str:
         if self.app is None:
@@ -237,14 +238,13 @@ class OutsideRequestError(UsageError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class NotServingError(UsageError):
     """Something was asked of a process that has not begun to work for the app."""
 
-    def __init__(self, app: str, consequence: str, remedy: str = "") -> None:
-        super().__init__(app, consequence, remedy)
-        self.app = app
-        self.consequence = consequence
-        self.remedy = remedy
+    app: str
+    consequence: str
+    remedy: str = ""
 
     def __str__(self) -> str:
         text = (
@@ -254,12 +254,11 @@ class NotServingError(UsageError):
         return f"{text}, or {self.remedy}." if self.remedy else f"{text}."
 
 
+@dataclass(eq=False, repr=False)
 class ManualModeError(UsageError):
     """Waiting was asked for while nothing runs by itself."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.what = what
+    what: str
 
     def __str__(self) -> str:
         return (
@@ -269,13 +268,12 @@ class ManualModeError(UsageError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class NotManualError(UsageError):
     """The test kit was asked to run what runs by itself."""
 
-    def __init__(self, what: str, app: str) -> None:
-        super().__init__(what, app)
-        self.what = what
-        self.app = app
+    what: str
+    app: str
 
     def __str__(self) -> str:
         return (
@@ -285,13 +283,12 @@ class NotManualError(UsageError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class EndlessWorkError(UsageError):
     """The test kit ran so much that the work probably makes more work for ever."""
 
-    def __init__(self, limit: int, last: str) -> None:
-        super().__init__(limit, last)
-        self.limit = limit
-        self.last = last
+    limit: int
+    last: str
 
     def __str__(self) -> str:
         return (
@@ -301,13 +298,12 @@ class EndlessWorkError(UsageError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class WaitInsideJobError(UsageError):
     """A job waited for another job of its own worker, which can deadlock."""
 
-    def __init__(self, waiting: str, job_id: str) -> None:
-        super().__init__(waiting, job_id)
-        self.waiting = waiting
-        self.job_id = job_id
+    waiting: str
+    job_id: str
 
     def __str__(self) -> str:
         return (
@@ -317,13 +313,12 @@ class WaitInsideJobError(UsageError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class UnknownServiceError(UsageError, LookupError):
     """The app has no such service."""
 
-    def __init__(self, name: str, known: Sequence[str]) -> None:
-        super().__init__(name, known)
-        self.name = name
-        self.known = known
+    name: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         known = ", ".join(self.known) or "none"
@@ -340,40 +335,37 @@ class EnqueueError(LaterError):
     """Nothing was stored; the caller still has the work in hand."""
 
 
+@dataclass(eq=False, repr=False)
 class ArgumentsError(EnqueueError, TypeError):
     """The arguments do not fit the task's signature."""
 
-    def __init__(self, task: str, reason: str, signature: str) -> None:
-        super().__init__(task, reason, signature)
-        self.task = task
-        self.reason = reason
-        self.signature = signature
+    task: str
+    reason: str
+    signature: str
 
     def __str__(self) -> str:
         return f"{self.task}: {self.reason} (signature: {self.signature})"
 
 
+@dataclass(eq=False, repr=False)
 class NotSerializableError(EnqueueError, TypeError):
     """A value cannot make the JSON round trip; its content is never shown."""
 
-    def __init__(self, path: str, value_type: str, hint: str) -> None:
-        super().__init__(path, value_type, hint)
-        self.path = path
-        self.value_type = value_type
-        self.hint = hint
+    path: str
+    value_type: str
+    hint: str
 
     def __str__(self) -> str:
         return f"{self.path} is a {self.value_type} and cannot be stored. {self.hint}"
 
 
+@dataclass(eq=False, repr=False)
 class PayloadTooLargeError(EnqueueError, ValueError):
     """Arguments, or a result, are larger than the configured limit, in bytes."""
 
-    def __init__(self, what: str, size: int, limit: int) -> None:
-        super().__init__(what, size, limit)
-        self.what = what
-        self.size = size
-        self.limit = limit
+    what: str
+    size: int
+    limit: int
 
     def __str__(self) -> str:
         return (
@@ -382,13 +374,12 @@ class PayloadTooLargeError(EnqueueError, ValueError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class UnknownQueueError(EnqueueError, LookupError):
     """``LATER_QUEUES`` is a list, and the job's queue is not on it."""
 
-    def __init__(self, queue: str, known: Sequence[str]) -> None:
-        super().__init__(queue, known)
-        self.queue = queue
-        self.known = known
+    queue: str
+    known: Sequence[str]
 
     def __str__(self) -> str:
         return (
@@ -397,13 +388,12 @@ class UnknownQueueError(EnqueueError, LookupError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class QueueFullError(EnqueueError):
     """As many jobs wait as ``LATER_MAX_PENDING`` allows."""
 
-    def __init__(self, pending: int, limit: int) -> None:
-        super().__init__(pending, limit)
-        self.pending = pending
-        self.limit = limit
+    pending: int
+    limit: int
 
     def __str__(self) -> str:
         return (
@@ -412,13 +402,12 @@ class QueueFullError(EnqueueError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class CallbackQueueFullError(EnqueueError):
     """As many callbacks wait as ``LATER_MAX_CALLBACKS`` allows."""
 
-    def __init__(self, callback: str, limit: int) -> None:
-        super().__init__(callback, limit)
-        self.callback = callback
-        self.limit = limit
+    callback: str
+    limit: int
 
     def __str__(self) -> str:
         return (
@@ -427,13 +416,12 @@ class CallbackQueueFullError(EnqueueError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class ServiceQueueFullError(EnqueueError, Full):
     """As many items wait for a ``QueueService`` as its ``maxsize`` allows."""
 
-    def __init__(self, service: str, maxsize: int) -> None:
-        super().__init__(service, maxsize)
-        self.service = service
-        self.maxsize = maxsize
+    service: str
+    maxsize: int
 
     def __str__(self) -> str:
         return (
@@ -443,12 +431,11 @@ class ServiceQueueFullError(EnqueueError, Full):
         )
 
 
+@dataclass(eq=False, repr=False)
 class ServiceStoppedError(EnqueueError):
     """The service is stopped, or stopping, so nothing would handle the item."""
 
-    def __init__(self, service: str) -> None:
-        super().__init__(service)
-        self.service = service
+    service: str
 
     def __str__(self) -> str:
         return (
@@ -465,26 +452,24 @@ class JobError(LaterError):
     """About one job."""
 
 
+@dataclass(eq=False, repr=False)
 class JobNotFoundError(JobError, LookupError):
     """No job has this id: it never existed, or its time to live is over."""
 
-    def __init__(self, job_id: str, hint: str = "") -> None:
-        super().__init__(job_id, hint)
-        self.job_id = job_id
-        self.hint = hint
+    job_id: str
+    hint: str = ""
 
     def __str__(self) -> str:
         text = f"There is no job {self.job_id!r}: the id is wrong, or its record has expired."
         return f"{text} {self.hint}" if self.hint else text
 
 
+@dataclass(eq=False, repr=False)
 class JobNotFinishedError(JobError):
     """The result was asked for while there is none yet."""
 
-    def __init__(self, job_id: str, state: str) -> None:
-        super().__init__(job_id, state)
-        self.job_id = job_id
-        self.state = state
+    job_id: str
+    state: str
 
     def __str__(self) -> str:
         return (
@@ -493,65 +478,60 @@ class JobNotFinishedError(JobError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class JobTimeoutError(JobError, TimeoutError):
     """``Job.wait`` gave up; the job goes on."""
 
-    def __init__(self, job_id: str, state: str, timeout: float) -> None:
-        super().__init__(job_id, state, timeout)
-        self.job_id = job_id
-        self.state = state
-        self.timeout = timeout
+    job_id: str
+    state: str
+    timeout: float
 
     def __str__(self) -> str:
         return f"Job {self.job_id} is still {self.state} after {self.timeout:g} s; it goes on."
 
 
+@dataclass(eq=False, repr=False)
 class JobFailedError(JobError):
     """The job failed; its exception is here as text, never as an object."""
 
-    def __init__(self, job_id: str, error_type: str, message: str, traceback: str = "") -> None:
-        super().__init__(job_id, error_type, message, traceback)
-        self.job_id = job_id
-        self.error_type = error_type
-        self.message = message
-        self.traceback = traceback
+    job_id: str
+    error_type: str
+    message: str
+    traceback: str = ""
 
     def __str__(self) -> str:
         return f"Job {self.job_id} failed: {self.error_type}: {self.message}"
 
 
+@dataclass(eq=False, repr=False)
 class JobCancelledError(JobError):
     """The job was cancelled, so it has no result."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(job_id)
-        self.job_id = job_id
+    job_id: str
 
     def __str__(self) -> str:
         return f"Job {self.job_id} was cancelled. job.retry() queues it again."
 
 
+@dataclass(eq=False, repr=False)
 class InvalidTransitionError(JobError):
     """The job's state does not allow the command."""
 
-    def __init__(self, job_id: str, state: str, command: str) -> None:
-        super().__init__(job_id, state, command)
-        self.job_id = job_id
-        self.state = state
-        self.command = command
+    job_id: str
+    state: str
+    command: str
 
     def __str__(self) -> str:
         return f"Cannot {self.command} job {self.job_id}: it is {self.state}."
 
 
+@dataclass(eq=False, repr=False)
 class UniqueKeyTakenError(JobError):
     """A retry was refused because another job holds the unique key now."""
 
-    def __init__(self, job_id: str, unique_key: str, holder: str) -> None:
-        super().__init__(job_id, unique_key, holder)
-        self.job_id = job_id
-        self.unique_key = unique_key
-        self.holder = holder
+    job_id: str
+    unique_key: str
+    holder: str
 
     def __str__(self) -> str:
         return (
@@ -563,12 +543,11 @@ class UniqueKeyTakenError(JobError):
 # Stored text and the store
 
 
+@dataclass(eq=False, repr=False)
 class MalformedPayloadError(LaterError, ValueError):
     """Stored text is not what this version of the package writes."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    reason: str
 
     def __str__(self) -> str:
         return f"The stored payload cannot be read: {self.reason}."
@@ -578,12 +557,11 @@ class StoreError(LaterError):
     """The store could not answer; what was asked for may not have happened."""
 
 
+@dataclass(eq=False, repr=False)
 class StoreBusyError(StoreError):
     """The store stayed locked for the whole time allowed; nothing was stored."""
 
-    def __init__(self, waited: float) -> None:
-        super().__init__(waited)
-        self.waited = waited
+    waited: float
 
     def __str__(self) -> str:
         return (
@@ -592,13 +570,12 @@ class StoreBusyError(StoreError):
         )
 
 
+@dataclass(eq=False, repr=False)
 class StoreMismatchError(StoreError):
     """What lies at the store's address was not written by this package, or by a newer one."""
 
-    def __init__(self, address: str, reason: str) -> None:
-        super().__init__(address, reason)
-        self.address = address
-        self.reason = reason
+    address: str
+    reason: str
 
     def __str__(self) -> str:
         return f"{self.address} is not a store this version can use: {self.reason}."

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-NO_SKIPS = "FLASK_LATER_NO_SKIPS"
+NO_SKIPS = "NO_SKIPPED_TESTS"
 
 
 def forbid_skip(report: Any) -> None:

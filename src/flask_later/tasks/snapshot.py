@@ -7,6 +7,7 @@ A request context is never copied: the copy shares the request and closes its fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
@@ -115,7 +116,10 @@ def load(text: str) -> Snapshot:
 
 
 def _of_request() -> dict[str, object]:
-    facts: dict[str, object] = {"base_url": request.root_url}
+    facts: dict[str, object] = {}
+    # Werkzeug 3.1.0 raises where the client's Host header is no host; later ones do not.
+    with suppress(ValueError):
+        facts["base_url"] = request.root_url
     for fact, header in (("request_id", "X-Request-ID"), ("traceparent", "traceparent")):
         value = request.headers.get(header)
         if value and len(value) <= _LONGEST_ID:

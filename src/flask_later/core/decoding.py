@@ -58,7 +58,15 @@ def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name} is no JSON number")
 
 
-_read_json = JSONDecoder(parse_constant=_refuse_constant).decode
+_decoder = JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _read_json(text: str) -> Json:
+    # decode() looks for white space by regular expressions, which takes as long as a short text.
+    text = text.strip(" \t\r\n")
+    value: Json
+    value, end = _decoder.raw_decode(text)
+    return value if end == len(text) else _decoder.decode(text)  # which says what is wrong
 
 
 def _decode(value: Json, depth: int) -> object:

@@ -10,9 +10,10 @@ Reading never imports a module and never calls a constructor of the application.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json.encoder
+from collections.abc import Callable, Mapping, Sequence
 from json import JSONEncoder
-from typing import TypeGuard, cast
+from typing import Any, TypeGuard, cast
 
 from flask_later.errors import MalformedPayloadError, NotSerializableError, PayloadTooLargeError
 
@@ -27,6 +28,8 @@ def dumps(value: object, *, where: str = "value", max_bytes: int | None = None) 
     :raises NotSerializableError: It, or something in it, would not come back as it is.
     :raises PayloadTooLargeError: The text is longer than *max_bytes*.
     """
+    if value is None:
+        return "null"  # what most tasks return
     try:
         encoded = encode(value, 0)
     except Refusal as refusal:
@@ -69,7 +72,7 @@ def dump_call(
     except Refusal as refusal:
         place = len(positional) if name is None else name
         raise _error(refusal, _argument(place, names), task) from None
-    if not has_plain_keys(named):
+    if named and not has_plain_keys(named):
         named = {"$dict": [[encode(name, 0), value] for name, value in named.items()]}
     return _written([positional, named], f"The call of {task}", max_bytes)
 
@@ -114,4 +117,18 @@ def _written(encoded: Json, what: str, max_bytes: int | None) -> str:
     return text
 
 
-_write_json = JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+def _make_writer() -> Callable[[Json], str]:
+    """Return what writes JSON: the C encoder made once, where there is one.
+
+    ``JSONEncoder.encode`` makes one for each text, which takes longer than writing a short text.
+    """
+    encoder = JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
+    make_c_encoder: Callable[..., Any] | None = getattr(json.encoder, "c_make_encoder", None)
+    if make_c_encoder is None:
+        return encoder.encode
+    quote = json.encoder.encode_basestring_ascii
+    chunks = make_c_encoder(None, encoder.default, quote, None, ":", ",", False, False, False)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_write_json = _make_writer()

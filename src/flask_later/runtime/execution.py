@@ -68,22 +68,25 @@ class Call(NamedTuple):
 
 def find_call(state: AppState, record: JobRecord) -> Call | Ended:
     """Find the function of a job and bind its arguments, or say why that cannot be."""
-    claim = Claim(record.id, record.fence)
     task = state.registry.get(record.task)
     if task is None:
-        return Ended(Parked(claim, _unknown_task(state, record)))
+        return Ended(Parked(_claim_of(record), _unknown_task(state, record)))
     try:
         args, kwargs = payload.load_call(record.payload)
         crossed = snapshot.load(record.context)
     except MalformedPayloadError as error:
-        return Ended(Failed(claim, describe(error)), error)
+        return Ended(Failed(_claim_of(record), describe(error)), error)
     definition = task.definition
     if not definition.fits(args, kwargs):
         reason = definition.misfit(args, kwargs)
         message = f"{record.task}{definition.signature}: {reason}"
         misfit = ErrorRecord("ArgumentsError", message[:_MAX_MESSAGE])
-        return Ended(Parked(claim, misfit, definition.digest))
+        return Ended(Parked(_claim_of(record), misfit, definition.digest))
     return Call(task, args, kwargs, crossed)
+
+
+def _claim_of(record: JobRecord) -> Claim:
+    return Claim(record.id, record.fence)
 
 
 def run(

@@ -73,7 +73,7 @@ class Worker:
         self._state = state
         self._store = state.store
         self._clock = state.clock
-        self._queues = state.settings.queues
+        self._want_one = Want(1, state.settings.queues)
         self._loops = Loops()
         self._lock = threading.Lock()
         self._registered = False
@@ -86,7 +86,7 @@ class Worker:
     # A part of the process
 
     def start(self) -> None:
-        self._state.engine.serve(ServeOptions(self._state.settings.threads, self._queues))
+        self._state.engine.serve(ServeOptions(self._state.settings.threads, self._want_one.queues))
 
     def stop(self) -> None:
         self._stopping.set()
@@ -151,7 +151,7 @@ class Worker:
         if self._stopping.is_set() or not self._is_ours(hint):
             return Ran.REFUSED
         self._register()
-        claimed = self._exchange([], Want(1, self._queues, hint)).claimed
+        claimed = self._exchange([], self._want_one._replace(prefer=hint)).claimed
         if not claimed:
             return Ran.EMPTY
         while claimed:
@@ -224,7 +224,7 @@ class Worker:
     def _settle(
         self, record: JobRecord, ended: Ended, more: Callable[[], bool]
     ) -> Sequence[JobRecord]:
-        want = Want(1, self._queues) if more() and not self._stopping.is_set() else NOTHING
+        want = self._want_one if more() and not self._stopping.is_set() else NOTHING
         handover = self._exchange([ended.outcome], want)
         self._announce(record, ended, stale=bool(handover.stale))
         return handover.claimed
@@ -261,6 +261,8 @@ class Worker:
         if stale:
             signals.send(signals.outcome_dropped, app, job=record, claim=ended.outcome.claim)
             return
+        if isinstance(ended.outcome, Succeeded) and not signals.job_succeeded.receivers:
+            return  # nobody to make the record for
         running = self._running.get(ended.outcome.claim)
         if running is not None:
             record = _as_noted(record, running.attempt)

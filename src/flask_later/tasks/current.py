@@ -205,6 +205,8 @@ class Attempt:
 
     def take_note(self) -> Note | None:
         """Return what is new since the last call, or None."""
+        if self._progress is None and not self._lines:
+            return None
         progress, self._progress = self._progress, None
         lines: list[str] = []
         while self._lines:

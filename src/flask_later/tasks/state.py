@@ -50,19 +50,19 @@ class AppState:
     def parts(self) -> Parts:
         return self.assemble()
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         return self.parts.settings
 
-    @property
+    @cached_property
     def clock(self) -> Clock:
         return self.parts.clock
 
-    @property
+    @cached_property
     def store(self) -> Store:
         return self.parts.store
 
-    @property
+    @cached_property
     def engine(self) -> Engine:
         return self.parts.engine
 

@@ -22,7 +22,7 @@ from flask_later.tasks.current import current_attempt
 from flask_later.tasks.ids import new_id
 from flask_later.tasks.job import Job, hint_to, read
 from flask_later.tasks.snapshot import capture
-from flask_later.tasks.state import AppState, get_state
+from flask_later.tasks.state import AppState, find_state, get_state
 
 if TYPE_CHECKING:
     from flask_later.tasks.task import Call, Task
@@ -55,12 +55,14 @@ def find(job_id: str, task: Task[..., Any]) -> Job[Any]:
 
 def state_of(task: Task[..., Any]) -> AppState:
     """Return the current app's state, if its ``Later`` knows *task*."""
+    state = find_state()
+    if state is not None:
+        known = state.registry.get(task.definition.name)
+        if known is not None and (known is task or state.registry.has_met(task)):
+            return state
     asked = f"Task {task.name!r}"
     state = get_state(f"{asked} was enqueued", f"{task.definition.short_name}.enqueue(...)")
-    known = state.registry.get(task.name)
-    if known is None or (known is not task and not state.registry.has_met(task)):
-        raise NotInitializedError(state.app.name, state.owner, asked)
-    return state
+    raise NotInitializedError(state.app.name, state.owner, asked)
 
 
 def _store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
@@ -72,16 +74,16 @@ def _store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
             "keep jobs for the processes that serve: LATER_STORE = 'sqlite:///later.sqlite3'",
         )
     added = state.store.add(records)
-    hints = [hint_to(state, record) for record, created in added if created and _is_ready(record)]
+    hints = [
+        hint_to(state, record)
+        for record, created in added
+        if created and record.state is JobState.QUEUED
+    ]
     if hints:
         state.engine.deliver(hints)
     if len(hints) < len(added):
         state.store.wake((DUE,))
     return [_announce(state, answer) for answer in added]
-
-
-def _is_ready(record: JobRecord) -> bool:
-    return record.state is JobState.QUEUED
 
 
 def _announce(state: AppState, answer: Added) -> Job[Any]:

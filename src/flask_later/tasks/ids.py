@@ -38,9 +38,5 @@ class _Ids:
             self._stock = _Stock()
 
 
-_ids = _Ids()
-
-
-def new_id() -> str:
-    """Return a new id: 32 hex digits."""
-    return _ids.new()
+#: Returns a new id: 32 hex digits.
+new_id = _Ids().new

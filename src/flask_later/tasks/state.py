@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Flask, current_app, has_app_context
 
@@ -67,10 +67,18 @@ class AppState:
         return self.parts.engine
 
 
+_proxy: Any = current_app
+
+
 def get_app() -> Flask:
     """Return the current app itself, where the proxy would not do."""
-    app: Flask = cast("Any", current_app)._get_current_object()
+    app: Flask = _proxy._get_current_object()
     return app
+
+
+def find_state() -> AppState | None:
+    """Return the state of the current app; None if no app is active, or it has no ``Later``."""
+    return get_app().extensions.get(KEY) if has_app_context() else None
 
 
 def get_state(asked: str, example: str) -> AppState:
@@ -81,7 +89,7 @@ def get_state(asked: str, example: str) -> AppState:
     """
     if not has_app_context():
         raise OutsideAppContextError(asked, example)
-    state: AppState | None = current_app.extensions.get(KEY)
+    state = find_state()
     if state is None:
         raise NotInitializedError(current_app.name, None, asked)
     return state

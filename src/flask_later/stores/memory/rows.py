@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 
-from flask_later.core.job import FINISHED, JobRecord, JobState
+from flask_later.core.job import FINISHED, PENDING, JobRecord, JobState
 
 #: Void places that are not worth a clean-up.
 _FEW = 64
@@ -40,10 +40,11 @@ class Rows:
         self._ready: dict[str, list[Place]] = {}
         #: Scheduled ones, by the time when they may run.
         self._due: list[Place] = []
-        self._waiting = 0
+        #: How many wait: held, scheduled or queued.
+        self.pending = 0
         #: Finished ones, by their end.
         self._ended: dict[JobState, deque[Place]] = {state: deque() for state in FINISHED}
-        self._finished = 0
+        self.finished = 0
         #: The others, of which there are few at a time.
         self._others: dict[JobState, dict[str, Row]] = {
             state: {} for state in (JobState.HELD, JobState.RUNNING, JobState.PARKED)
@@ -59,18 +60,9 @@ class Rows:
         return self._by_unique_key.get(unique_key)
 
     @property
-    def pending(self) -> int:
-        """How many wait: held, scheduled or queued."""
-        return self._waiting + len(self._others[JobState.HELD])
-
-    @property
-    def finished(self) -> int:
-        return self._finished
-
-    @property
-    def queues(self) -> list[str]:
+    def queues(self) -> Collection[str]:
         """The queues that have ever had a job to hand out."""
-        return [*self._ready]
+        return self._ready.keys()
 
     def running(self, worker: str) -> list[Row]:
         """Return the rows that *worker* holds."""
@@ -144,6 +136,8 @@ class Rows:
             self._append(row, self._ended[state])
         else:
             self._others[state][record.id] = row
+            if state is JobState.HELD:
+                self.pending += 1
 
     def _leave(self, row: Row) -> None:
         record = row.record
@@ -151,16 +145,15 @@ class Rows:
             del self._by_unique_key[record.unique_key]
         if row.place is None:
             del self._others[record.state][record.id]
-            return
         row.place = None
-        if record.state in FINISHED:
-            self._finished -= 1
-        else:
-            self._waiting -= 1
+        if record.state in PENDING:
+            self.pending -= 1
+        elif record.state in FINISHED:
+            self.finished -= 1
 
     def _push(self, row: Row, key: float, heap: list[Place]) -> None:
-        self._waiting += 1
-        if len(heap) > 2 * self._waiting + _FEW:
+        self.pending += 1
+        if len(heap) > 2 * self.pending + _FEW:
             # Cancelled jobs left void places behind, which nobody has come to take off the top.
             heap[:] = [place for place in heap if place[2].place is place]
             heapify(heap)
@@ -168,8 +161,8 @@ class Rows:
         heappush(heap, row.place)
 
     def _append(self, row: Row, ended: deque[Place]) -> None:
-        self._finished += 1
-        if len(ended) > 2 * self._finished + _FEW:
+        self.finished += 1
+        if len(ended) > 2 * self.finished + _FEW:
             living = [place for place in ended if place[2].place is place]
             ended.clear()
             ended.extend(living)

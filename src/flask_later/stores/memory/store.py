@@ -144,8 +144,7 @@ class MemoryStore(Store):
         return row
 
     def _add(self, record: JobRecord) -> Added:
-        existing = self._existing(record)
-        if existing is not None:
+        if (existing := self._existing(record)) is not None:
             return Added(existing.record, False)
         self._tell(self._rows.add(record))
         return Added(record, True)

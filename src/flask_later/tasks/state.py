@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import Flask, current_app, has_app_context
+from flask import Flask, Request, current_app, has_app_context, request
 
 from flask_later.config import Settings
 from flask_later.core.clock import Clock
@@ -67,13 +67,20 @@ class AppState:
         return self.parts.engine
 
 
-_proxy: Any = current_app
+_app: Any = current_app
+_request: Any = request
 
 
 def get_app() -> Flask:
-    """Return the current app itself, where the proxy would not do."""
-    app: Flask = _proxy._get_current_object()
+    """Return the current app itself, where the proxy would not do, or take too long."""
+    app: Flask = _app._get_current_object()
     return app
+
+
+def get_request() -> Request:
+    """Return the current request itself: a look through the proxy takes half a microsecond."""
+    current: Request = _request._get_current_object()
+    return current
 
 
 def find_state() -> AppState | None:

@@ -11,6 +11,7 @@ from werkzeug.wsgi import ClosingIterator
 
 from flask_later.errors import OutsideRequestError
 from flask_later.runtime.callbacks import Callbacks
+from flask_later.tasks.state import get_request
 
 from .aftermath import Aftermath, Body, CallbackHandle, Standing
 from .exchange import StandingCallbacks, require_callable, route_of
@@ -35,7 +36,7 @@ def after_this_response(
     if app is None or not has_request_context():
         raise OutsideRequestError(None)
     require_callable(function)
-    aftermath: object = request.environ.get(_environ_key(app))
+    aftermath: object = get_request().environ.get(_environ_key(app))
     if not isinstance(aftermath, Aftermath):
         raise OutsideRequestError(app.name) if aftermath is None else _too_late(app)
     handle = aftermath.leave(function, args, kwargs)

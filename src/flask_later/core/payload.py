@@ -10,10 +10,9 @@ Reading never imports a module and never calls a constructor of the application.
 
 from __future__ import annotations
 
-import json.encoder
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json import JSONEncoder
-from typing import Any, TypeGuard, cast
+from typing import TypeGuard, cast
 
 from flask_later.errors import MalformedPayloadError, NotSerializableError, PayloadTooLargeError
 
@@ -117,18 +116,4 @@ def _written(encoded: Json, what: str, max_bytes: int | None) -> str:
     return text
 
 
-def _make_writer() -> Callable[[Json], str]:
-    """Return what writes JSON: the C encoder made once, where there is one.
-
-    ``JSONEncoder.encode`` makes one for each text, which takes longer than writing a short text.
-    """
-    encoder = JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
-    make_c_encoder: Callable[..., Any] | None = getattr(json.encoder, "c_make_encoder", None)
-    if make_c_encoder is None:
-        return encoder.encode
-    quote = json.encoder.encode_basestring_ascii
-    chunks = make_c_encoder(None, encoder.default, quote, None, ":", ",", False, False, False)
-    return lambda value: "".join(chunks(value, 0))
-
-
-_write_json = _make_writer()
+_write_json = JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode

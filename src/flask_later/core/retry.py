@@ -22,7 +22,7 @@ class TryAgain(Exception):  # noqa: N818 - control flow, not an error
     It is not a failure: neither the retry budget nor any count of failures knows of it.
     """
 
-    def __init__(self, delay: float | timedelta = 0.0) -> None:
+    def __init__(self, delay: float | timedelta = 1.0) -> None:
         super().__init__(delay)
         self.delay = seconds("delay", delay)
 

@@ -60,7 +60,7 @@ class ThreadGroup:
     """Some threads that run the same function until it returns.
 
     A thread that is stuck can be replaced, but no more of them may be stuck at a time than the
-    group has threads: then it goes on with fewer, and says so.
+    group has threads: then it goes on with fewer, says so, and makes up for it as they end.
     """
 
     def __init__(self, name: str, size: int, target: Callable[[], None]) -> None:
@@ -71,6 +71,13 @@ class ThreadGroup:
         self._threads: list[threading.Thread] = []
         self._given_up: list[threading.Thread] = []
         self._started = 0
+        self._ending = False
+
+    @property
+    def threads(self) -> list[threading.Thread]:
+        """Those that belong to the group now; the stuck do not."""
+        with self._lock:
+            return [*self._threads]
 
     def start(self) -> None:
         with self._lock:
@@ -86,12 +93,12 @@ class ThreadGroup:
             if thread not in self._threads:
                 return False
             self._threads.remove(thread)
-            stuck = [given_up for given_up in self._given_up if given_up.is_alive()]
-            self._given_up = [*stuck, thread]
+            stuck = [*self._given_up]
+            self._given_up.append(thread)
             if len(stuck) >= self._size:
                 _logger.critical(
                     "%s: %d stuck threads were replaced and still run; %s is not replaced. "
-                    "Restart this process, and give the tasks that hang a cancellation point",
+                    "Fewer jobs run until they end. Give the tasks that hang a cancellation point",
                     self._name,
                     len(stuck),
                     thread.name,
@@ -101,15 +108,31 @@ class ThreadGroup:
             return True
 
     def _start_one(self) -> None:
-        thread = make_thread(f"{self._name}-{self._started}", self._target)
+        thread = make_thread(f"{self._name}-{self._started}", self._run)
         self._started += 1
         # Known before it runs, since it may ask whether it belongs to the group.
         self._threads.append(thread)
         thread.start()
 
+    def _run(self) -> None:
+        try:
+            self._target()
+        finally:
+            self._make_up_for(threading.current_thread())
+
+    def _make_up_for(self, thread: threading.Thread) -> None:
+        """Start another thread for *thread*, which was stuck and has ended, if one is missing."""
+        with self._lock:
+            if thread not in self._given_up:
+                return
+            self._given_up.remove(thread)
+            if len(self._threads) < self._size and not self._ending:
+                self._start_one()
+
     def join(self, deadline: float) -> list[threading.Thread]:
         """Wait until ``time.monotonic()`` is *deadline*; return the threads that still run."""
         with self._lock:
+            self._ending = True
             threads = list(self._threads)
         return join_all(threads, deadline)
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 from flask_later.errors import InvalidSettingError, UnknownSettingError
 
 PREFIX = "LATER_"
+_MOST_THREADS = 1_000
 
 _QUEUE_NAME = re.compile("[A-Za-z0-9._-]{1,64}")
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?\Z")
@@ -118,6 +119,13 @@ def count(key: str, value: object) -> int:
     return value
 
 
+def _threads(key: str, value: object) -> int:
+    if count(key, value) > _MOST_THREADS:
+        expected = f"at most {_MOST_THREADS:,}: each is a thread of every process"
+        raise InvalidSettingError(key, repr(value), expected)
+    return count(key, value)
+
+
 def _names(key: str, value: object) -> tuple[str, ...]:
     names: object = value.split(",") if isinstance(value, str) else value
     if not isinstance(names, Sequence) or isinstance(names, bytes) or not names:
@@ -139,7 +147,8 @@ def seconds(key: str, value: object) -> float:
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e10:
-        raise InvalidSettingError(key, repr(value), "seconds, as a number or a timedelta")
+        expected = "seconds, 0 or more, as a number or a timedelta"
+        raise InvalidSettingError(key, repr(value), expected)
     return float(number)
 
 
@@ -157,13 +166,13 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "store": _optional(_address),
     "engine": _text,
     "broker": _optional(_address),
-    "threads": count,
+    "threads": _threads,
     "embedded": flag,
     "queues": _optional(_names),
     "manual": _optional(flag),
     "max_pending": count,
     "max_callbacks": count,
-    "callback_threads": count,
+    "callback_threads": _threads,
     "shutdown_timeout": seconds,
     "max_arguments": count,
     "max_result": count,

@@ -39,6 +39,7 @@
     │   ├── InvalidTransitionError
     │   └── UniqueKeyTakenError
     ├── MalformedPayloadError         stored text is not what we wrote
+    │   └── UnknownClassError         it is, but its enum or dataclass is another here
     └── StoreError                    the store could not answer
         ├── StoreBusyError
         └── StoreMismatchError
@@ -551,6 +552,11 @@ class MalformedPayloadError(LaterError, ValueError):
 
     def __str__(self) -> str:
         return f"The stored payload cannot be read: {self.reason}."
+
+
+@dataclass(eq=False, repr=False)
+class UnknownClassError(MalformedPayloadError):
+    """A stored enum member or dataclass that this code does not have, or has otherwise."""
 
 
 class StoreError(LaterError):

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -653,7 +654,7 @@ def test_arguments_that_cannot_be_read_fail_the_job(shop: Shop) -> None:
     assert (job.state, job.error.type) == (JobState.FAILED, "MalformedPayloadError")
 
 
-@pytest.mark.parametrize("context", ["{", "5", '{"carried":5}', '{"$dataclass":["a:B",{}]}'])
+@pytest.mark.parametrize("context", ["{", "5", '{"carried":5}'])
 def test_a_snapshot_that_cannot_be_read_costs_its_job_only(shop: Shop, context: str) -> None:
     """The job ends, one way or the other, and the thread lives."""
     shop.later.carry("tenant", capture=lambda: None, restore=lambda _: None)
@@ -661,6 +662,31 @@ def test_a_snapshot_that_cannot_be_read_costs_its_job_only(shop: Shop, context: 
     job = store(shop, task="shop.build", payload="[[4],{}]", context=context)
     assert job.wait(timeout=PATIENCE).is_finished
     assert shop.run(shop.later.task(add_slowly), 1).result == 2
+
+
+class Color(Enum):
+    RED = 1
+
+
+def paint(color: Color) -> str:
+    return color.name
+
+
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [
+        ('{"$enum":["tests.unit.test_execution:Color","BLUE"]}', "no member 'BLUE'"),
+        ('{"$enum":["shop.colors:Color","RED"]}', "no class 'shop.colors:Color'"),
+    ],
+)
+def test_a_value_of_other_code_parks_the_job(shop: Shop, argument: str, reason: str) -> None:
+    """The code that stored it has it, and code to come may have it again."""
+    shop.later.task(name="shop.paint")(paint)
+    job = store(shop, task="shop.paint", payload=f"[[{argument}],{{}}]")
+    until(lambda: job.refresh().state is JobState.PARKED)
+    error = job.refresh().error
+    assert error is not None
+    assert reason in error.message
 
 
 # What is told

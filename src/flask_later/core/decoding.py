@@ -15,7 +15,7 @@ from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from flask_later.errors import MalformedPayloadError
+from flask_later.errors import MalformedPayloadError, UnknownClassError
 
 from .encoding import MAX_DEPTH, Json, is_plain_dataclass
 from .naming import find_class
@@ -156,7 +156,10 @@ def _decode_zone(body: Json) -> tzinfo | None:
 
 def _decode_enum(body: Json, _depth: int) -> object:
     name, member = _pair(body)
-    return _find(name, Enum).__members__[_text(member)]
+    members = _find(name, Enum).__members__
+    if _text(member) not in members:
+        raise UnknownClassError(f"the enum {name!r} has no member {member!r} here")
+    return members[_text(member)]
 
 
 def _decode_flag(body: Json, _depth: int) -> object:
@@ -178,7 +181,10 @@ def _decode_dataclass(body: Json, depth: int) -> object:
     defaults = {field.name: field.default for field in fields(cls)}
     values = {**defaults, **{field: _decode(item, depth + 1) for field, item in stored.items()}}
     if values.keys() != defaults.keys() or any(value is MISSING for value in values.values()):
-        raise MalformedPayloadError(f"{name!r} has other fields than were stored")
+        odd = ", ".join(sorted(values.keys() ^ defaults.keys())) or ", ".join(
+            field for field, value in values.items() if value is MISSING
+        )
+        raise UnknownClassError(f"the dataclass {name!r} has other fields than were stored: {odd}")
     instance = object.__new__(cls)
     for field, value in values.items():
         object.__setattr__(instance, field, value)
@@ -188,7 +194,7 @@ def _decode_dataclass(body: Json, depth: int) -> object:
 def _find(name: Json, kind: type[_T]) -> type[_T]:
     cls = find_class(_text(name))
     if cls is None:
-        raise MalformedPayloadError(
+        raise UnknownClassError(
             f"no class {name!r} is loaded here; import its module where the tasks are defined"
         )
     if not issubclass(cls, kind):

@@ -30,6 +30,7 @@ from flask_later.errors import (
     MalformedPayloadError,
     NotSerializableError,
     PayloadTooLargeError,
+    UnknownClassError,
     closest,
 )
 from flask_later.runtime.context import JobContext, explain_request_use
@@ -74,6 +75,10 @@ def find_call(state: AppState, record: JobRecord) -> Call | Ended:
     try:
         args, kwargs = payload.load_call(record.payload)
         crossed = snapshot.load(record.context)
+    except UnknownClassError as error:
+        # Code that is newer, or older, may have it: a deployment rolls in any order.
+        unknown = ErrorRecord("UnknownClass", str(error)[:_MAX_MESSAGE])
+        return Ended(Parked(_claim_of(record), unknown, task.definition.digest))
     except MalformedPayloadError as error:
         return Ended(Failed(_claim_of(record), describe(error)), error)
     definition = task.definition

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import update_wrapper
+from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from flask_later.config import queue_name, seconds
@@ -18,6 +18,7 @@ from flask_later.errors import ArgumentsError, InvalidSettingError, InvalidTaskE
 from flask_later.tasks import enqueue
 from flask_later.tasks.job import Job
 from flask_later.tasks.place import place_of
+from flask_later.tasks.shapes import shapes_of
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -138,14 +139,23 @@ class Definition:
         self.short_name = str(getattr(function, "__name__", name))
         self.signature = inspect.signature(function)
         self.place = place_of(function)
-        #: Of the signature: a job stored for another one is parked, and unparked when it changes.
-        self.digest = hashlib.sha256(str(self._shape()).encode()).hexdigest()[:16]
         parameters = self.signature.parameters.values()
         self.parameter_names = tuple(
             p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
         )
         self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self._required = frozenset(p.name for p in parameters if p.default is p.empty)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the arguments have to fit: a parked job is tried again when this changes.
+
+        The parameters, and the enums and dataclasses that annotate them.
+        """
+        parameters = self.signature.parameters.values()
+        shape = [(p.name, p.kind.name, p.default is p.empty) for p in parameters]
+        text = repr((shape, shapes_of(self.function)))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def fits(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
         """Whether the function can be called so."""
@@ -170,10 +180,6 @@ class Definition:
         except TypeError as error:
             return str(error)
         return None
-
-    def _shape(self) -> list[tuple[str, str, bool]]:
-        parameters = self.signature.parameters.values()
-        return [(p.name, p.kind.name, p.default is p.empty) for p in parameters]
 
 
 class Task(Generic[P, R_co]):

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from weakref import finalize
 
+from flask_later.errors import StoreError
+
 from .rows import Row
 from .trouble import translated
 
@@ -129,6 +131,9 @@ class Connection:
     @contextmanager
     def _transaction(self, begin: str) -> Generator[None]:
         with self._lock, translated(self._path, self._patience):
+            if self.closed:
+                # Whoever asks again gets a new one: the last outcomes of a stop are still stored.
+                raise StoreError(f"{self._path}: the store was closed meanwhile")
             self._raw.execute(begin)
             try:
                 yield

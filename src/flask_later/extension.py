@@ -21,6 +21,7 @@ from flask_later.core.store import Limits, Pause, Store
 from flask_later.errors import (
     AlreadyInitializedError,
     InvalidSettingError,
+    InvalidTaskError,
     NotInitializedError,
     NotServingError,
     UnsupportedError,
@@ -84,7 +85,7 @@ class Later(TaskCollection):
         if KEY in app.extensions:
             raise AlreadyInitializedError(app.name)
         settings = Settings.from_config(app.config)
-        lifecycle = Lifecycle(lambda: state, lambda: make_process(state, self._services))
+        lifecycle = Lifecycle(lambda: state, lambda: self._make_process(state))
         assembly = _Assembly(app, self._registry, lifecycle.run)
         state = AppState(app, self._place, self._registry, assembly, lifecycle.ensure_started)
         app.extensions[KEY] = state
@@ -104,7 +105,9 @@ class Later(TaskCollection):
         """Take up the tasks of *group*, those that it gets later as well.
 
         :raises NameTakenError: if one of them has the name of another task.
+        :raises InvalidTaskError: if it is no group.
         """
+        _require_group(group)
         group.attach(self._registry)
         return group
 
@@ -113,7 +116,7 @@ class Later(TaskCollection):
 
         :raises: as :meth:`flask_later.Task.enqueue`.
         """
-        return enqueue.many(list(calls))
+        return enqueue.many(_listed(calls))
 
     def job(self, job_id: str) -> Job[object]:
         """Return the job with this id.
@@ -142,7 +145,16 @@ class Later(TaskCollection):
         round trip takes, or None for nothing. *restore* gets it in the job's app context, before
         the task. What *capture* raises, the enqueue raises; what *restore* raises fails the
         attempt.
+
+        :raises InvalidTaskError: for what cannot be called.
         """
+        for part, function in (("capture", capture), ("restore", restore)):
+            if not callable(function):
+                raise InvalidTaskError(
+                    f"The {part} of later.carry({name!r})",
+                    "cannot be called",
+                    f"Give a function: {part}=...",
+                )
         self._registry.carriers.add(Carrier(name, capture, restore))
 
     # After the response
@@ -258,6 +270,17 @@ class Later(TaskCollection):
 
     # The current app
 
+    def _make_process(self, state: AppState) -> Process:
+        for name in self._standing.unknown_blueprints(state.app):
+            _logger.warning(
+                "app %r has no blueprint %r, so its @later.after_response(blueprint=...) never "
+                "runs there.%s",
+                state.app.name,
+                name,
+                closest(name, [*state.app.blueprints]),
+            )
+        return make_process(state, self._services)
+
     def _state(self, asked: str) -> AppState:
         state = get_state(f"{asked} was called", "...")
         if state.registry is not self._registry:
@@ -267,6 +290,26 @@ class Later(TaskCollection):
     def _lifecycle(self, asked: str) -> Lifecycle:
         lifecycle: Lifecycle = self._state(asked).app.extensions[LIFECYCLE_KEY]
         return lifecycle
+
+
+def _listed(calls: Any) -> list[Call[Any]]:
+    """Return what was given to ``enqueue_many``, if it is calls."""
+    listed: list[Any] = [*calls] if isinstance(calls, Iterable) else [calls]
+    strangers = [each for each in listed if not isinstance(each, Call)]
+    if strangers or not isinstance(calls, Iterable):
+        raise InvalidTaskError(
+            f"A {type((strangers or [calls])[0]).__qualname__}",
+            "is not what later.enqueue_many() takes",
+            "Write: later.enqueue_many([task.call(1), task.call(2)]).",
+        )
+    return listed
+
+
+def _require_group(group: object) -> None:
+    if not isinstance(group, TaskGroup):
+        raise InvalidTaskError(
+            f"A {type(group).__qualname__}", "is no TaskGroup", "Write: later.register(group)."
+        )
 
 
 def make_process(state: AppState, services: ServiceDefinitions) -> Process:
@@ -344,6 +387,10 @@ def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
         case "memory":
             store: Store = _load("stores.memory", "MemoryStore")(clock, limits)
         case "sqlite":
+            if path.removeprefix("/") in ("", ":memory:"):
+                raise InvalidSettingError(
+                    "LATER_STORE", repr(address), "sqlite:///path to a file, or memory://"
+                )
             file = Path(app.instance_path) / path.removeprefix("/")
             store = _load("stores.sqlite.store", "SQLiteStore")(file, clock, limits)
         case _:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from flask_later.runtime.threads import ThreadGroup
 from tests.shop import until
+
+from flask_later.runtime.threads import ThreadGroup
 
 
 def test_a_stuck_thread_that_ends_is_made_up_for() -> None:

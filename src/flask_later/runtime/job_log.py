@@ -14,11 +14,15 @@ from flask_later.tasks.current import Attempt, current_attempt
 
 _logger = logging.getLogger("flask_later.jobs")
 
+#: A job that was given back this often will hardly ever get through.
+_MANY_RELEASES = 3
+
 
 def listen() -> None:
     """Log what becomes of the jobs of all apps. Connecting twice does no harm."""
     signals.job_failed.connect(_log_failed)
     signals.job_retried.connect(_log_retried)
+    signals.job_released.connect(_log_released)
     signals.job_parked.connect(_log_parked)
     signals.outcome_dropped.connect(_log_dropped)
 
@@ -56,6 +60,19 @@ def _log_retried(_: object, *, job: JobRecord, exception: BaseException | None, 
             job.attempts,
             job.run_at.isoformat(timespec="seconds"),
             exc_info=exception,
+        )
+
+
+def _log_released(_: object, *, job: JobRecord, **__: Any) -> None:
+    if job.releases < _MANY_RELEASES:
+        return
+    with _about(job):
+        _logger.warning(
+            "job %s (%s) was given back %d times by processes that stopped: does it take longer "
+            "than they live? Raise LATER_SHUTDOWN_TIMEOUT, or split it into smaller jobs",
+            job.id,
+            job.task,
+            job.releases,
         )
 
 

@@ -191,7 +191,7 @@ class Job(Generic[T_co]):
         """
         self._command(Discard())
 
-    def log(self, after: int = 0, limit: int = 100) -> Sequence[LogLine]:
+    def log(self, after: int = 0, limit: int = 1_000) -> Sequence[LogLine]:
         """Return lines that the task wrote with ``current_job.log``, oldest first."""
         return self._state.store.log(self.id, after, limit)
 

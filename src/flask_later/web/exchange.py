@@ -162,8 +162,19 @@ class StandingCallbacks:
 
         :raises InvalidTaskError: if it cannot be called with nothing or with the exchange.
         """
+        _require_blueprint(blueprint)
         entry = StandingCallback(function, blueprint, always, takes_exchange(function))
         self._entries = (*self._entries, entry)
+
+    def unknown_blueprints(self, app: Flask) -> list[str]:
+        """Return the blueprints that *app* does not have, whose callbacks will not run there."""
+        asked = [entry.blueprint for entry in self._entries if entry.blueprint is not None]
+        known = app.blueprints
+        return [
+            each if isinstance(each, str) else each.name
+            for each in asked
+            if (each not in known if isinstance(each, str) else each not in known.values())
+        ]
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -187,6 +198,15 @@ def takes_exchange(function: Callable[..., object]) -> bool:
     if _fits(signature):
         return False
     raise _unfit(function, f"has the signature {signature}")
+
+
+def _require_blueprint(blueprint: object) -> None:
+    if blueprint is not None and not isinstance(blueprint, Blueprint | str):
+        raise InvalidTaskError(
+            f"A {type(blueprint).__qualname__}",
+            "is no blueprint",
+            "Give the blueprint itself, or the name it is registered under.",
+        )
 
 
 def require_callable(function: object) -> None:

@@ -9,7 +9,7 @@ import time
 from contextlib import closing, suppress
 from pathlib import Path
 
-from flask_later.errors import StoreMismatchError
+from flask_later.errors import StoreError, StoreMismatchError
 
 from .locks import init_lock
 from .trouble import is_busy, translated
@@ -123,7 +123,18 @@ def prepare(path: Path, patience: float) -> None:
 
     :raises StoreMismatchError: if it is somebody else's, or of a newer version; it is not touched.
     :raises StoreBusyError: if it stays locked for *patience* seconds.
+    :raises StoreError: if this process may not write there.
     """
+    try:
+        _prepare(path, patience)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {error.strerror or error}. Let this process write to that folder, or choose "
+            f"another: LATER_STORE = 'sqlite:////var/lib/shop/later.sqlite3'."
+        ) from error
+
+
+def _prepare(path: Path, patience: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with init_lock(path, patience):
         _create_file(path)

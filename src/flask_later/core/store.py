@@ -362,6 +362,7 @@ class Store(ABC):
     def wake(self, topics: Collection[str]) -> None:
         """Make those who wait for *topics* look again, one of them for each queue.
 
-        Who writes calls it after the commit. A hint: it may be lost. No topics: all who wait in
-        this process.
+        While the one that was woken last for a queue is not back, a store may leave the next
+        asleep until then, and wake it if there still is something. Who writes calls it after the
+        commit. A hint: it may be lost. No topics: all who wait in this process.
         """

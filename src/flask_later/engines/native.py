@@ -62,6 +62,8 @@ class NativeEngine(Engine):
             except Exception:
                 _logger.exception("a worker thread met an error that is not a task's; it goes on")
                 self._closing.wait(_PAUSE)
+        # It may have been woken for a job that another has to take now.
+        self._store.wake(self._queues)
 
     def _goes_on(self) -> bool:
         # A thread that was replaced while it was stuck takes no more.

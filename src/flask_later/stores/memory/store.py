@@ -78,7 +78,7 @@ class MemoryStore(Store):
         self._clock = clock
         self._limits = replace(limits, max_finished=min(limits.max_finished, _MAX_FINISHED))
         self._lock = PatientLock()
-        self._waiters = Waiters(self._lock, clock)
+        self._waiters = Waiters(self._lock, clock, self._has_something)
         self._rows = Rows()
         self._hinted_at: dict[str, datetime] = {}
         #: Since when a worker's beats have not named an attempt that it should hold.
@@ -363,8 +363,7 @@ class MemoryStore(Store):
                 self._waiters.wait(topics, timeout)
 
     def wake(self, topics: Collection[str]) -> None:
-        # Without the lock: who lies down from now on sees what the caller has stored before.
-        if self._waiters:
+        if self._waiters.any_for(topics):
             with self._lock:
                 self._waiters.wake(topics)
 

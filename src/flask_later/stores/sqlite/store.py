@@ -115,7 +115,9 @@ class SQLiteStore(Store):
     def _renew_waiters(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._waiters = Waiters(self._lock, self._clock)
+        self._waiters = Waiters(
+            self._lock, self._clock, lambda queue: self._has_something((queue,))
+        )
         #: What the last sweep told; a row that falls due earlier is news.
         self._next_due = _NEVER
 

@@ -1,0 +1,182 @@
+"""Who is woken for a job: as few threads as will do, and never one too few."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+from tests.shop import PATIENCE, Shop, until
+
+from flask_later.core.clock import SystemClock
+from flask_later.core.engine import Ran, ServeOptions
+from flask_later.engines import native
+from flask_later.engines.native import NativeEngine
+from flask_later.stores.memory import MemoryStore
+from flask_later.stores.waiters import Waiters
+from flask_later.testing.records import make_record
+
+THREADS = 8
+#: Less than ``REHINT_AFTER``, so that no sweep hides a lost wake-up.
+AT_ONCE = 4.0
+
+
+class Sleepers:
+    """Threads that wait for the queue ``a``, each once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.has_something = True
+        self.waiters = Waiters(self.lock, SystemClock(), lambda queue: self.has_something)
+        self.back: list[threading.Thread] = []
+
+    def lie_down(self, count: int) -> None:
+        for _ in range(count):
+            thread = threading.Thread(target=self._sleep, daemon=True)
+            lying = threading.Event()
+            self._lying = lying
+            thread.start()
+            assert lying.wait(PATIENCE)
+            # The event was set under the lock, which is free again once the thread sleeps.
+            with self.lock:
+                pass
+
+    def _sleep(self) -> None:
+        with self.lock:
+            self._lying.set()
+            self.waiters.wait(["a"], 10 * PATIENCE)
+            self.back.append(threading.current_thread())
+
+    def stay(self, count: int) -> bool:
+        """Whether so many are back, and no more come."""
+        until(lambda: len(self.back) >= count)
+        time.sleep(0.05)
+        return len(self.back) == count
+
+
+@pytest.fixture
+def sleepers() -> Iterator[Sleepers]:
+    sleepers = Sleepers()
+    sleepers.lie_down(4)
+    yield sleepers
+    with sleepers.lock:
+        sleepers.waiters.wake(())
+
+
+def test_one_hint_wakes_one_thread(sleepers: Sleepers) -> None:
+    """Not the herd."""
+    with sleepers.lock:
+        sleepers.waiters.wake(["a"])
+    assert sleepers.stay(1)
+
+
+def test_hints_wake_the_next_once_the_one_before_is_back(sleepers: Sleepers) -> None:
+    """It comes back and passes the wake on, and so on until nobody sleeps."""
+    with sleepers.lock:
+        for _ in range(5):
+            sleepers.waiters.wake(["a"])
+    assert sleepers.stay(4)
+
+
+def test_what_is_done_already_wakes_nobody(sleepers: Sleepers) -> None:
+    """Whoever was awake has done the burst before the first one was back."""
+    sleepers.has_something = False
+    with sleepers.lock:
+        for _ in range(5):
+            sleepers.waiters.wake(["a"])
+    assert sleepers.stay(1)
+    with sleepers.lock:
+        sleepers.waiters.wake(["a"])
+    assert sleepers.stay(2), "the next hint counts again"
+
+
+def test_a_thread_that_gives_up_forgets_nothing(sleepers: Sleepers) -> None:
+    """One whose time is over while it is woken still passes the wake on."""
+    with sleepers.lock:
+        sleepers.waiters.wake(["a"])
+        sleepers.waiters.wake_all("a")
+        sleepers.waiters.wake(["a"])
+    assert sleepers.stay(4)
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+def test_a_burst_of_long_jobs_gets_all_threads(
+    store: str, sleep_on: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Again and again, in every order: each time all of them run at once."""
+    path = tmp_path_factory.mktemp("store") / "later.sqlite3"
+    uri = "memory://" if store == "memory" else f"sqlite:///{path}"
+    random = Random(8)
+    with Shop(THREADS=THREADS, STORE=uri) as shop:
+        met = threading.Barrier(THREADS + 1)
+
+        @shop.later.task
+        def meet() -> None:
+            met.wait(AT_ONCE)
+
+        for _ in range(40 if store == "memory" else 8):
+            pause = random.choice([None, 0, 0.0001, 0.002])
+            for _ in range(THREADS):
+                shop.enqueue(meet)
+                if pause is not None:
+                    time.sleep(pause)
+            met.wait(AT_ONCE)
+
+
+def test_no_job_is_left_behind_by_short_ones(sleep_on: None) -> None:
+    """Several threads enqueue in bursts, while those that work fall asleep and are woken."""
+    with Shop(THREADS=THREADS) as shop:
+        done: list[int] = []
+        task = shop.later.task(name="note")(done.append)
+        shop.later.start(shop.app)
+
+        def enqueue(seed: int) -> None:
+            random = Random(seed)
+            with shop.app.app_context():
+                for number in range(300):
+                    task.enqueue(number)
+                    if random.random() < 0.1:
+                        time.sleep(random.random() / 500)
+
+        threads = [threading.Thread(target=enqueue, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        until(lambda: len(done) == 1200)
+
+
+def test_a_thread_that_ends_passes_its_wake_on(sleep_on: None) -> None:
+    """Two engines share a store: the one that stops leaves the job to the other."""
+    store = MemoryStore(SystemClock())
+    ran = threading.Event()
+    stops, goes_on = NativeEngine(), NativeEngine()
+    stops.bind(lambda hint=None, more=None: Ran.REFUSED, store)
+    goes_on.bind(_take(store, ran), store)
+    stops.serve(ServeOptions(1))
+    until(lambda: store._waiters.any_for(["default"]))
+    goes_on.serve(ServeOptions(1))
+    until(lambda: len(store._waiters._waiting.get("@any", ())) == 2)
+    stops._closing.set()
+    store.add([make_record()])
+    store.wake(["default"])  # the first in line, which does not take it any more
+    assert ran.wait(AT_ONCE)
+    stops.close(PATIENCE)
+    goes_on.close(PATIENCE)
+
+
+def _take(store: MemoryStore, ran: threading.Event) -> Callable[..., Ran]:
+    def run(hint: object = None, more: object = None) -> Ran:
+        if store.stats():
+            ran.set()
+        return Ran.EMPTY
+
+    return run
+
+
+@pytest.fixture
+def sleep_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks again without being woken: what a lost wake-up costs shows."""
+    monkeypatch.setattr(native, "_LOOK_AGAIN", 10 * PATIENCE)

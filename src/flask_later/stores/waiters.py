@@ -55,7 +55,7 @@ class Waiters:
         Who lies down from now on sees what the caller has stored before.
         """
         waiting = self._waiting
-        return _ANY in waiting or not topics or any(topic in waiting for topic in topics)
+        return not topics or _ANY in waiting or not waiting.keys().isdisjoint(topics)
 
     def wait(self, topics: Collection[str], timeout: float) -> None:
         """Sleep until woken or *timeout* seconds are over. The caller holds the lock."""

@@ -96,8 +96,8 @@ lock: .venv/bin/python ## newest tools into requirements/
 	$(LOCK) --group dev -o requirements/dev.txt
 	$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(LOCK) --group demo -c requirements/dev.txt -o requirements/demo.txt
-	$(LOCK) --group matrix -c requirements/dev.txt -o requirements/matrix-newest.txt
-	$(LOCK) --group matrix -c requirements/floor.in -o requirements/matrix-floor.txt
+	$(LOCK) --group test -c requirements/dev.txt -o requirements/matrix-newest.txt
+	$(LOCK) --group test -c requirements/floor.in -o requirements/matrix-floor.txt
 	git --no-pager diff --stat -- requirements
 
 changelog: env ## what changelog.d/ would make of the next release

@@ -48,6 +48,7 @@ class Lifecycle:
         self._get_state = get_state
         self._make = make
         self._locks: dict[int, threading.Lock] = {}
+        self._said: dict[int, set[str]] = {}
         self._pid = 0
         self._process: Process | None = None
         self._stopped = False
@@ -68,6 +69,8 @@ class Lifecycle:
         """Return what runs in this process, started if it was not, or was stopped."""
         if self._stopped and self._pid == os.getpid():
             self._process = None
+        # No request tells of the server yet, but some of it shows without one.
+        self._complain({})
         return self.serve()
 
     def callbacks(self, environ: Mapping[str, Any]) -> Callbacks:
@@ -96,14 +99,21 @@ class Lifecycle:
         return Ran.REFUSED if process is None else process.worker.run(hint, more)
 
     def _first_request(self, environ: Mapping[str, Any]) -> Callbacks:
-        for complaint in complaints(environ, self._get_state().store):
-            _logger.warning(complaint)
+        self._complain(environ)
         if ends_with_response(environ):
             # Nothing starts in a process that is about to end; it runs its callbacks by itself.
             return self._make().callbacks
         process = self.serve()
         self._requested = os.getpid()
         return process.callbacks
+
+    def _complain(self, environ: Mapping[str, Any]) -> None:
+        """Say once in each process what its surroundings make impossible."""
+        said = self._said.setdefault(os.getpid(), set())
+        for complaint in complaints(environ, self._get_state().store):
+            if complaint not in said:
+                said.add(complaint)
+                _logger.warning(complaint)
 
     def _start(self) -> Process:
         # A lock that was held during a fork stays locked in the child, so each process has its

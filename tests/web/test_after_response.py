@@ -37,7 +37,8 @@ class Site:
 
     def __init__(self, name: str = "shop", **options: Any) -> None:
         self.app = Flask(name)
-        options = {"threads": 2, "limit": 100, **options}
+        # One thread: the callbacks of two responses are in no order with more.
+        options = {"threads": 1, "limit": 100, **options}
         self.callbacks = Callbacks(self.app, SystemClock(), **options)
         self.standing = StandingCallbacks()
         #: What the callbacks noted.
@@ -702,10 +703,8 @@ class TestOutsideRequests:
 class TestStanding:
     """Callbacks after every response."""
 
-    def test_of_the_app(self, make_site: MakeSite) -> None:
+    def test_of_the_app(self, site: Site) -> None:
         """Also after a 404, after what the view left, and in the order they were added."""
-        # One thread: the callbacks of two responses are in no order with more.
-        site = make_site(threads=1)
 
         @site.route
         def view() -> str:

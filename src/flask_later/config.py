@@ -120,10 +120,11 @@ def count(key: str, value: object) -> int:
 
 
 def _threads(key: str, value: object) -> int:
-    if count(key, value) > _MOST_THREADS:
+    threads = count(key, value)
+    if threads > _MOST_THREADS:
         expected = f"at most {_MOST_THREADS:,}: each is a thread of every process"
         raise InvalidSettingError(key, repr(value), expected)
-    return count(key, value)
+    return threads
 
 
 def _names(key: str, value: object) -> tuple[str, ...]:

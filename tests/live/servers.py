@@ -116,10 +116,12 @@ SERVERS = by_name(
     ),
     Config(
         "gunicorn-recycle",
-        gunicorn("--threads=4", "--max-requests=5"),
+        # A process that replaces another has no request yet: the work that is left needs the line.
+        gunicorn("--threads=4", "--max-requests=5", "--config=gunicorn_start.py"),
         needs="gunicorn",
         has_parent=True,
         recycles_after=5,
+        starts_idle=True,
     ),
     Config(
         "gunicorn-gevent",

@@ -1,0 +1,50 @@
+"""The catalogue of faults is complete, and the tests that it names exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from .pages import ROOT, read
+
+#: The groups of the catalogue that concern what there is so far: the numbers of each.
+GROUPS = {
+    "A": range(1, 24),
+    "B": range(24, 36),
+    "C": range(36, 51),
+    "D": range(51, 77),
+    "F": range(88, 96),
+    "G": range(96, 114),
+    "H": range(114, 129),
+}
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def rows(group: str) -> Iterator[tuple[int, str]]:
+    """The number of each fault of *group*, and what is said about it."""
+    sections = re.split(r"^## (\w)\. .*$", read("docs/design/faults.md").text, flags=re.MULTILINE)
+    text = dict(zip(sections[1::2], sections[2::2], strict=True))[group]
+    for number, said in re.findall(r"^\| (\d+) \| .*? \| (.*) \|$", text, re.MULTILINE):
+        yield int(number), said
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_fault_has_a_row(group: str) -> None:
+    """Once, in the order of the catalogue, and it says something."""
+    assert [number for number, _ in rows(group)] == [*GROUPS[group]]
+    assert all(said.strip() for _, said in rows(group))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_tests_of_the_faults_exist(group: str) -> None:
+    """Under the names that the rows give."""
+    named = {place for _, said in rows(group) for place in NAMED.findall(said)}
+    missing = [
+        f"{path}::{name}"
+        for path, name in sorted(named)
+        if not (ROOT / path).exists()
+        or not re.search(rf"\bdef {name}\(", (ROOT / path).read_text())
+    ]
+    assert missing == []

@@ -17,7 +17,7 @@ from flask_later.core.clock import SystemClock, VirtualClock
 from flask_later.core.store import Limits, Want, WorkerRecord
 from flask_later.errors import QueueFullError, StoreBusyError, StoreError, StoreMismatchError
 from flask_later.stores.sqlite import SQLiteStore, claims, jobs, notes, reads, sweeps, workers
-from flask_later.stores.sqlite.locks import init_lock
+from flask_later.stores.sqlite.locks import INIT, lock_file
 from flask_later.testing.records import START, make_record
 
 
@@ -201,7 +201,7 @@ def test_a_worker_is_told_that_the_file_is_locked(store: SQLiteStore, path: Path
 def test_opening_waits_for_who_prepares_the_file(path: Path) -> None:
     """But not for ever."""
     path.parent.mkdir()
-    with init_lock(path, 0), pytest.raises(StoreBusyError):
+    with lock_file(path).holding(INIT, 0), pytest.raises(StoreBusyError):
         SQLiteStore(path, SystemClock(), patience=0.01).open()
 
 

@@ -73,6 +73,14 @@ def test_jobs_run_in_the_order_they_were_enqueued(manual: Shop) -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
+def test_a_worker_tells_the_store_what_it_serves() -> None:
+    """Its queues and its threads, so that others see which queue nobody takes from."""
+    with Shop(THREADS=3, QUEUES=["mail", "default"]) as served:
+        served.enqueue(served.later.task(name="add")(add), 1).wait(PATIENCE)
+        (worker,) = served.state.store.workers()
+    assert (worker.queues, worker.threads) == (("mail", "default"), 3)
+
+
 def test_a_higher_priority_runs_first(manual: Shop) -> None:
     """Whatever was enqueued before it in the same minute."""
     task, order = take_down(manual)

@@ -157,12 +157,18 @@ QueueCommand = Pause | Resume
 
 
 class WorkerRecord(NamedTuple):
-    """A process that runs jobs. ``id`` is new for each process, and again after a fork."""
+    """A process that runs jobs. ``id`` is new for each process, and again after a fork.
+
+    ``queues``: those that it takes from, or None for any. ``threads``: the jobs that it runs at a
+    time.
+    """
 
     id: str
     host: str
     pid: int
     started_at: datetime
+    queues: tuple[str, ...] | None = None
+    threads: int = 0
 
 
 class JobFilter(NamedTuple):
@@ -254,6 +260,10 @@ class Store(ABC):
     @abstractmethod
     def retire(self, worker: str) -> Sequence[Hint]:
         """Forget *worker*, releasing what it still holds; returns hints to the released."""
+
+    @abstractmethod
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Return the workers that are alive, oldest first: registered, not retired, not dead."""
 
     @abstractmethod
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:

@@ -174,10 +174,19 @@ class Worker:
             return
         with self._lock:
             if not self._registered:
-                self._store.register(
-                    WorkerRecord(self.id, platform.node(), os.getpid(), self._clock.now())
-                )
+                self._store.register(self._record())
                 self._registered = True
+
+    def _record(self) -> WorkerRecord:
+        settings = self._state.settings
+        return WorkerRecord(
+            self.id,
+            platform.node(),
+            os.getpid(),
+            self._clock.now(),
+            settings.queues,
+            settings.threads,
+        )
 
     def _run(self, record: JobRecord, more: Callable[[], bool]) -> Sequence[JobRecord]:
         """Run *record*; return what the exchange that settled it claimed next."""

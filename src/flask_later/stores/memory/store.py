@@ -80,6 +80,7 @@ class MemoryStore(Store):
         self._lock = PatientLock()
         self._waiters = Waiters(self._lock, clock, self._has_something)
         self._rows = Rows()
+        self._workers: dict[str, WorkerRecord] = {}
         self._hinted_at: dict[str, datetime] = {}
         #: Since when a worker's beats have not named an attempt that it should hold.
         self._left_out: dict[str, dict[Claim, datetime]] = {}
@@ -97,11 +98,17 @@ class MemoryStore(Store):
         self.wake(())
 
     def register(self, worker: WorkerRecord) -> None:
-        """Nothing to remember: the process that could ask is the worker."""
+        with self._lock:
+            self._workers[worker.id] = worker
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        with self._lock:
+            return sorted(self._workers.values(), key=lambda worker: worker.started_at)
 
     def retire(self, worker: str) -> Sequence[Hint]:
         now = self._clock.now()
         with self._lock:
+            self._workers.pop(worker, None)
             self._left_out.pop(worker, None)
             rows = self._rows.running(worker)
             for row in rows:

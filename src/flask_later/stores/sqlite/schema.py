@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flask_later.errors import StoreError, StoreMismatchError
 
-from .locks import init_lock
+from .locks import INIT, lock_file
 from .trouble import is_busy, translated
 
 #: In the file's header: what the file is ("FLtr"), and which version of the tables it has.
@@ -96,7 +96,9 @@ _TABLES = (
         pid INTEGER NOT NULL,
         started_at INTEGER NOT NULL,
         boot TEXT NOT NULL,
-        beat REAL NOT NULL
+        beat REAL NOT NULL,
+        queues TEXT,
+        threads INTEGER NOT NULL DEFAULT 0
     ) WITHOUT ROWID
     """,
     "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",
@@ -136,7 +138,7 @@ def prepare(path: Path, patience: float) -> None:
 
 def _prepare(path: Path, patience: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with init_lock(path, patience):
+    with lock_file(path).holding(INIT, patience):
         _create_file(path)
         _refuse_foreign(path)
         with translated(path, patience), closing(_connect(path, "mode=rw", patience)) as raw:

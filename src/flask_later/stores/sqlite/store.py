@@ -112,6 +112,10 @@ class SQLiteStore(Store):
             self._workers.retire(jobs.db, worker)
         return self._hints(freed)
 
+    def workers(self) -> Sequence[WorkerRecord]:
+        with self._read() as db:
+            return self._workers.alive(db)
+
     def _renew_waiters(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()

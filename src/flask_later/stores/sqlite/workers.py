@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from flask_later.core.clock import Clock
@@ -11,12 +12,16 @@ from flask_later.core.store import LEASE, WorkerRecord
 from .connection import Connection
 from .jobs import Jobs
 from .locks import boot_id
-from .rows import to_micros
+from .rows import Row, from_micros, to_micros
 
 _BEAT = "UPDATE worker SET boot = ?, beat = ? WHERE id = ?"
 _REGISTER = """
-    INSERT OR REPLACE INTO worker (id, host, pid, started_at, boot, beat)
-    VALUES (?, ?, ?, ?, ?, ?)
+    INSERT OR REPLACE INTO worker (id, host, pid, started_at, queues, threads, boot, beat)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_LISTED = """
+    SELECT id, host, pid, started_at, queues, threads FROM worker
+    WHERE boot = ? AND beat >= ? ORDER BY started_at
 """
 _ALIVE = "(SELECT id FROM worker WHERE boot = ? AND beat >= ?)"
 _ABANDONED = (
@@ -44,9 +49,11 @@ class Workers:
 
     def register(self, db: Connection, worker: WorkerRecord) -> None:
         self._known[worker.id] = worker
-        started_at = to_micros(worker.started_at)
-        values = (worker.id, worker.host, worker.pid, started_at, *self._moment())
-        db.execute(_REGISTER, values)
+        db.execute(_REGISTER, (*_to_row(worker), *self._moment()))
+
+    def alive(self, db: Connection) -> list[WorkerRecord]:
+        """Return those that are alive, oldest first."""
+        return [_to_worker(*row) for row in db.all(_LISTED, self._oldest())]
 
     def beat(self, db: Connection, worker: str) -> None:
         """Note that *worker* is alive."""
@@ -77,3 +84,16 @@ class Workers:
         """Return the oldest beat that still proves life."""
         boot, beat = self._moment()
         return Moment(boot, beat - LEASE)
+
+
+def _to_row(worker: WorkerRecord) -> Row:
+    queues = None if worker.queues is None else json.dumps(worker.queues)
+    started_at = to_micros(worker.started_at)
+    return (worker.id, worker.host, worker.pid, started_at, queues, worker.threads)
+
+
+def _to_worker(
+    worker: str, host: str, pid: int, started_at: int, queues: str | None, threads: int
+) -> WorkerRecord:
+    names = None if queues is None else tuple(json.loads(queues))
+    return WorkerRecord(worker, host, pid, from_micros(started_at), names, threads)

@@ -18,6 +18,7 @@ from flask_later.core.store import (
     Store,
     Succeeded,
     Swept,
+    WorkerRecord,
 )
 from flask_later.testing.records import START, make_record
 
@@ -31,6 +32,39 @@ def die(store: Store, other: Store, clock: PatientClock) -> Swept:
 
 
 class WorkingContract(ContractBase):
+    def test_workers_are_listed_oldest_first(
+        self, store: Store, other: Store, clock: PatientClock
+    ) -> None:
+        """As they registered, for every process that shares the store."""
+        young = WorkerRecord("a", "host", 1, clock.now(), ("mail", "default"), 4)
+        old = WorkerRecord("b", "host", 2, clock.now() - timedelta(seconds=1), None, 8)
+        store.register(young)
+        store.register(old)
+        assert list(other.workers()) == [old, young]
+
+    def test_a_worker_that_registers_again_is_listed_once(
+        self, store: Store, clock: PatientClock, worker: str
+    ) -> None:
+        """As it is now."""
+        again = WorkerRecord(worker, "host", 1, clock.now(), ("mail",), 2)
+        store.register(again)
+        assert list(store.workers()) == [again]
+
+    def test_a_retired_worker_is_not_listed(self, store: Store, worker: str, rival: str) -> None:
+        """The others are."""
+        store.retire(worker)
+        assert [each.id for each in store.workers()] == [rival]
+
+    def test_a_dead_worker_is_not_listed(
+        self, store: Store, other: Store, clock: PatientClock, worker: str
+    ) -> None:
+        """Until it comes back, as what it was."""
+        (before,) = store.workers()
+        die(store, other, clock)
+        assert isinf(store.rescue_after) or list(other.workers()) == []
+        store.note(worker, [], [])
+        assert list(other.workers()) == [before]
+
     def test_a_retired_worker_gives_back_what_it_holds(
         self, store: Store, worker: str, rival: str
     ) -> None:

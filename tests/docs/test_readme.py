@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.live.events import wait_until
-from tests.live.servers import let_interrupts_through
+from tests.live.programs import let_interrupts_through
 
 from .pages import ROOT, read
 from .test_pages import run_tests

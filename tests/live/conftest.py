@@ -20,7 +20,7 @@ def live(
 ) -> Iterator[Server]:
     """A server that many tests share; each uses keys of its own."""
     config = SERVERS[request.param]
-    with Server(config, tmp_path_factory.mktemp(config.name)) as server:
+    with Server(config=config, folder=tmp_path_factory.mktemp(config.name)) as server:
         yield server
 
 
@@ -30,7 +30,8 @@ def run(tmp_path: Path) -> Iterator[Run]:
     with ExitStack() as stack:
 
         def start(name: str, module: str = "app", **settings: Any) -> Server:
-            server = Server({**SERVERS, **OTHERS}[name], tmp_path, settings, module)
+            config = {**SERVERS, **OTHERS}[name]
+            server = Server(config=config, folder=tmp_path, settings=settings, module=module)
             return stack.enter_context(server)
 
         yield start
@@ -41,9 +42,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     if report.failed:
         for folder in _folders(item):
-            for path in (folder / "server.log", folder / "events.jsonl"):
-                if path.exists():
-                    report.sections.append((str(path), path.read_text(errors="replace")))
+            for path in (*folder.glob("*.log"), *folder.glob("events.jsonl")):
+                report.sections.append((str(path), path.read_text(errors="replace")))
     return report
 
 

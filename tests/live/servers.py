@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
 
 from .client import Client
-from .events import PATIENCE, EventLog, wait_until
+from .events import wait_until
+from .programs import HERE, Program
 
-HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 PYTHON = sys.executable
 
@@ -207,40 +202,28 @@ def each_server(
     ]
 
 
-@dataclass
-class Server:
-    """A server that runs while the context lasts; afterwards nothing of it is left.
+@dataclass(kw_only=True)
+class Server(Program):
+    """A server that answers while the context lasts. A second one on the same folder is a restart.
 
-    ``folder`` holds all that it writes. A second server on the same folder is a restart.
+    ``module`` has the ``create_app``.
     """
 
     config: Config
-    folder: Path
-    settings: Mapping[str, Any] = field(default_factory=dict)
     module: str = "app"
-    process: subprocess.Popen[bytes] | None = None
     port: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def command(self) -> Sequence[str]:
+        return self.config.command(self.module, self.port)
 
     @property
     def address(self) -> tuple[str, int]:
         return HOST, self.port
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    @property
-    def events(self) -> EventLog:
-        return EventLog(self.folder / "events.jsonl")
-
-    @property
-    def log_path(self) -> Path:
-        return self.folder / "server.log"
-
-    @property
-    def log(self) -> str:
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def client(self, timeout: float | None = None) -> Client:
         return Client(self.address) if timeout is None else Client(self.address, timeout)
@@ -262,83 +245,26 @@ class Server:
         state: dict[str, object] = json.loads(self.ask(f"/jobs/{job}"))
         return state
 
-    def open_gate(self, key: str) -> None:
-        """Let those go on that wait for *key*."""
-        gates = self.folder / "gates"
-        gates.mkdir(exist_ok=True)
-        (gates / key).touch()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.kill()
-
     def start(self) -> Self:
         if not self.config.installed:
             pytest.skip(f"{self.config.name}: {self.config.needs} is not installed")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        let_interrupts_through()
         with socket.socket() as reservation:
             # Bound and never listening: nobody else is given the port, and the server can have it.
             reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reservation.bind((HOST, 0))
             self.port = reservation.getsockname()[1]
-            self._spawn()
+            super().start()
             wait_until(self._answers, lambda: f"{self.config.name} does not listen\n{self.log}")
         return self
 
-    def stop(
-        self, number: signal.Signals = signal.SIGTERM, *, group: bool = False, timeout: float = 60.0
-    ) -> int:
-        """Send the signal, as a terminal does it (to the *group*) or not; wait for the end."""
-        self.signal(number, group=group)
-        return self.wait(timeout)
-
-    def signal(self, number: signal.Signals, *, group: bool = False) -> None:
-        (os.killpg if group else os.kill)(self.pid, number)
-
     def wait(self, timeout: float = 60.0) -> int:
         """Wait for the end of the process, and until none of its children listens any more."""
-        assert self.process is not None
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.config.name} still runs after {timeout:g} s") from None
+        code = super().wait(timeout)
         wait_until(lambda: not self._listens(), "its children have ended as well")
         return code
 
-    def kill(self) -> None:
-        """End what is left of it, in every process."""
-        if self.process is None:
-            return
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self.process.wait(PATIENCE)
-
-    def _spawn(self) -> None:
-        with self.log_path.open("ab") as log:
-            command = self.config.command(self.module, self.port)
-            log.write(f"$ {' '.join(command)}\n".encode())
-            log.flush()
-            self.process = subprocess.Popen(
-                command,
-                cwd=HERE,
-                env=environment(self.folder, self.settings),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
     def _answers(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
+        if not self.runs:
             raise AssertionError(f"{self.config.name} ended at its start\n{self.log}")
         return self._listens()
 
@@ -348,29 +274,3 @@ class Server:
         except OSError:
             return False
         return True
-
-
-def environment(folder: Path, settings: Mapping[str, Any]) -> dict[str, str]:
-    """What the app under test is started with.
-
-    *settings* in lower case are ``LATER_*`` keys; in upper case they are variables as they stand.
-    """
-    foreign = ("FLASK_", "WERKZEUG_", "GUNICORN_", "GRANIAN_", "UWSGI_", "LIVE_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    own = {
-        "LIVE_EVENTS": str(folder / "events.jsonl"),
-        "LIVE_GATES": str(folder / "gates"),
-        "LIVE_INSTANCE": str(folder / "instance"),
-        "PYTHONUNBUFFERED": "1",
-    }
-    given = {
-        key if key.isupper() else f"FLASK_LATER_{key.upper()}": str(value)
-        for key, value in settings.items()
-    }
-    return kept | own | given
-
-
-def let_interrupts_through() -> None:
-    """A shell starts its background jobs with SIGINT ignored, and all their children inherit it."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -11,7 +11,8 @@ import pytest
 
 from .client import Client, Response
 from .events import Event, new_key
-from .servers import HERE, Server, each_server
+from .programs import HERE
+from .servers import Server, each_server
 
 pytestmark = pytest.mark.live
 

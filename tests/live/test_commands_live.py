@@ -10,7 +10,7 @@ import pytest
 
 from .conftest import Run
 from .events import EventLog, new_key
-from .servers import HERE, environment
+from .programs import HERE, environment
 
 pytestmark = pytest.mark.live
 

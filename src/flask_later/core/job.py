@@ -26,8 +26,19 @@ class JobState(StrEnum):
 
 
 FINISHED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+#: Not running, and not finished: waiting for a commit, their time, a worker or other code.
+WAITING = frozenset({JobState.HELD, JobState.SCHEDULED, JobState.QUEUED, JobState.PARKED})
 #: Waiting for a worker or for their time: what ``LATER_MAX_PENDING`` counts.
 PENDING = frozenset({JobState.HELD, JobState.SCHEDULED, JobState.QUEUED})
+
+
+class UniqueUntil(StrEnum):
+    """How long a job keeps others away from its unique key."""
+
+    #: Until its first attempt begins: what is enqueued from then on is new work.
+    STARTED = "started"
+    #: Until it has ended.
+    FINISHED = "finished"
 
 
 class StopReason(StrEnum):
@@ -123,6 +134,11 @@ class JobRecord(NamedTuple):
     #: The tick that made this job, and the schedule's name.
     scheduled_at: datetime | None = None
     schedule: str | None = None
+    unique_until: UniqueUntil = UniqueUntil.FINISHED
+    #: Before this instant its unique key is not free, whatever has become of the job.
+    key_free_at: datetime | None = None
+    #: From this instant on it is not begun any more.
+    expires_at: datetime | None = None
 
     @property
     def rank(self) -> float:

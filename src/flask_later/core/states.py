@@ -10,6 +10,7 @@ from typing import Any
 
 from flask_later.core.job import (
     FINISHED,
+    WAITING,
     Cancel,
     Command,
     Discard,
@@ -19,6 +20,7 @@ from flask_later.core.job import (
     Resume,
     Retry,
     StopReason,
+    UniqueUntil,
 )
 from flask_later.core.store import (
     MAX_CRASHES,
@@ -32,7 +34,9 @@ from flask_later.core.store import (
 )
 from flask_later.errors import InvalidTransitionError
 
-_CANCELLABLE = frozenset({JobState.HELD, JobState.SCHEDULED, JobState.QUEUED, JobState.PARKED})
+#: The type of the error of a job that was cancelled because it had expired.
+EXPIRED = "JobExpired"
+
 _RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED})
 _RESUMABLE = frozenset({JobState.PARKED, JobState.HELD})
 _DISCARDABLE = FINISHED | {JobState.HELD}
@@ -41,6 +45,34 @@ _DISCARDABLE = FINISHED | {JobState.HELD}
 def waiting_state(run_at: datetime, now: datetime) -> JobState:
     """Return where a job waits that may run at *run_at*."""
     return JobState.SCHEDULED if run_at > now else JobState.QUEUED
+
+
+def has_begun(record: JobRecord) -> bool:
+    """Whether an attempt of the job has begun that was not given back."""
+    return record.attempts > 0
+
+
+def holds_key(record: JobRecord, now: datetime) -> bool:
+    """Whether the job keeps others away from its unique key."""
+    if record.key_free_at is not None and now < record.key_free_at:
+        return True
+    if record.unique_until is UniqueUntil.STARTED:
+        return record.state in WAITING and not has_begun(record)
+    return record.state not in FINISHED
+
+
+def is_expired(record: JobRecord, now: datetime) -> bool:
+    """Whether a waiting job is not to be begun any more."""
+    expires_at = record.expires_at
+    return expires_at is not None and expires_at <= now and not has_begun(record)
+
+
+def expired(record: JobRecord, now: datetime) -> JobRecord:
+    """A waiting job that nobody has begun in time."""
+    assert record.expires_at is not None, "it has a time to expire"
+    expires_at = record.expires_at.isoformat(timespec="seconds")
+    error = ErrorRecord(EXPIRED, f"No worker had begun the job by {expires_at}, when it expired.")
+    return _finished(record, JobState.CANCELLED, now, error=error)
 
 
 def claimed(record: JobRecord, worker: str, now: datetime) -> JobRecord:
@@ -130,7 +162,7 @@ def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
     match command:
         case Cancel() if record.state is JobState.RUNNING:
             return record._replace(stop=StopReason.CANCELLED)
-        case Cancel() if record.state in _CANCELLABLE:
+        case Cancel() if record.state in WAITING:
             return _finished(record, JobState.CANCELLED, now)
         case Retry() if record.state in _RETRYABLE:
             return _waiting(
@@ -143,6 +175,7 @@ def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
                 releases=0,
                 error=None,
                 finished_at=None,
+                expires_at=None,
             )
         case Resume() if record.state in _RESUMABLE:
             return resumed(record, now)

@@ -119,11 +119,16 @@ NOTHING = Want(limit=0)
 
 
 class Handover(NamedTuple):
-    """What :meth:`Store.exchange` did: claimed records, and each outcome as done or stale."""
+    """What :meth:`Store.exchange` did: claimed records, and each outcome as done or stale.
+
+    ``cancelled``: what it cancelled although no outcome says so. Somebody had asked to cancel a job
+    that would have waited again, or a job had expired.
+    """
 
     claimed: Sequence[JobRecord] = ()
     done: Sequence[Claim] = ()
     stale: Sequence[Claim] = ()
+    cancelled: Sequence[JobRecord] = ()
 
 
 class Note(NamedTuple):
@@ -142,11 +147,20 @@ class Added(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """Hints at what became runnable or waits too long, when the next row falls due, rescues."""
+    """What :meth:`Store.sweep` did, and when the next row falls due."""
 
+    #: At what became runnable, or waits too long.
     hints: Sequence[Hint] = ()
     next_due: datetime | None = None
-    rescued: int = 0
+    #: Jobs whose attempts were taken from dead workers, as they are now: waiting or finished.
+    crashed: Sequence[JobRecord] = ()
+    #: Jobs that were cancelled because nobody had begun them in time.
+    expired: Sequence[JobRecord] = ()
+
+    @property
+    def rescued(self) -> int:
+        """How many attempts were taken from dead workers."""
+        return len(self.crashed)
 
 
 class Pause(NamedTuple):
@@ -269,8 +283,8 @@ class Store(ABC):
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         """Store *records* in one commit; returns one answer for each, in their order.
 
-        A record whose id is there is not stored again. One whose ``unique_key`` is held by a job
-        that is not finished is not stored; the answer is that job.
+        A record whose id is there is not stored again. One whose ``unique_key`` another job holds
+        (:func:`~flask_later.core.states.holds_key`) is not stored; the answer is that job.
 
         :raises QueueFullError: if they would exceed the limit; then none of them is stored.
         """
@@ -285,7 +299,8 @@ class Store(ABC):
         asked to cancel cancels it.
 
         The claimed are the best of their queue: lowest rank, then the one stored first. Paused
-        queues are passed over. A claim is a new hand-over: it bumps the fence.
+        queues are passed over. A claim is a new hand-over: it bumps the fence. A job that has
+        expired is cancelled in place of being claimed.
         """
 
     @abstractmethod
@@ -338,9 +353,11 @@ class Store(ABC):
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         """Do what time alone brings about, at most *budget* rows of each kind.
 
-        Rescue the attempts of dead workers, queue what has fallen due, queue parked jobs whose
-        task *known* (names to signature digests) now holds with another digest, delete finished
-        records past their time to live or beyond the cap. Any process may call it at any time.
+        Rescue the attempts of dead workers, cancel what has expired, queue what has fallen due,
+        queue parked jobs whose task *known* (names to signature digests) now holds with another
+        digest, delete finished records past their time to live or beyond the cap. The time to live
+        begins at ``key_free_at`` where that is later than the end, and the cap does not touch a
+        record before that. Any process may call it at any time.
 
         Hints may have been lost: a queue whose oldest runnable job has waited
         :data:`REHINT_AFTER` seconds is hinted at again, once for each runnable job up to

@@ -6,7 +6,14 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask_later.core.job import ErrorRecord, JobRecord, JobState, Progress, StopReason
+from flask_later.core.job import (
+    ErrorRecord,
+    JobRecord,
+    JobState,
+    Progress,
+    StopReason,
+    UniqueUntil,
+)
 from flask_later.core.states import waiting_state
 
 #: When the records of :func:`make_record` are made, and the clock of the store contract starts.
@@ -60,5 +67,8 @@ def make_full_record(**changes: Any) -> JobRecord:
         parked_for="a1b2c3",
         scheduled_at=START - timedelta(hours=1),
         schedule="digest",
+        unique_until=UniqueUntil.STARTED,
+        key_free_at=START + timedelta(hours=2),
+        expires_at=START + timedelta(hours=3),
     )
     return record._replace(**changes)

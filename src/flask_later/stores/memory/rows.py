@@ -8,6 +8,7 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush
 
 from flask_later.core.job import FINISHED, PENDING, JobRecord, JobState
+from flask_later.core.states import holds_key
 
 #: Void places that are not worth a clean-up.
 _FEW = 64
@@ -35,15 +36,17 @@ class Rows:
     def __init__(self) -> None:
         self._seq = 0
         self._by_id: dict[str, Row] = {}
-        self._by_unique_key: dict[str, Row] = {}
+        #: Those that may hold a unique key: unfinished ones, or with a period in which they do.
+        self._by_key: dict[str, dict[str, Row]] = {}
         #: Queued ones, by queue and rank.
         self._ready: dict[str, list[Place]] = {}
         #: Scheduled ones, by the time when they may run.
         self._due: list[Place] = []
         #: How many wait: held, scheduled or queued.
         self.pending = 0
-        #: Finished ones, by their end.
+        #: Finished ones, by their end. In heaps those whose end counts from when their key is free.
         self._ended: dict[JobState, deque[Place]] = {state: deque() for state in FINISHED}
+        self._reserved: dict[JobState, list[Place]] = {state: [] for state in FINISHED}
         self.finished = 0
         #: The others, of which there are few at a time.
         self._others: dict[JobState, dict[str, Row]] = {
@@ -55,9 +58,24 @@ class Rows:
     def get(self, job_id: str) -> Row | None:
         return self._by_id.get(job_id)
 
-    def holder(self, unique_key: str) -> Row | None:
-        """Return the unfinished row with this unique key."""
-        return self._by_unique_key.get(unique_key)
+    def holder(self, unique_key: str, now: datetime, besides: str = "") -> Row | None:
+        """Return the row that holds *unique_key*: the first of the unfinished, or the one to keep
+        it longest.
+
+        :param besides: the id of a job that is not asked for.
+        """
+        rows = self._by_key.get(unique_key, {})
+        holders: list[Row] = []
+        for job_id, row in [*rows.items()]:
+            if holds_key(row.record, now):
+                if job_id != besides:
+                    holders.append(row)
+            elif row.record.state in FINISHED:
+                del rows[job_id]
+        unfinished = [row for row in holders if row.record.state not in FINISHED]
+        if unfinished:
+            return min(unfinished, key=lambda row: row.seq)
+        return max(holders, key=_end_and_order, default=None)
 
     @property
     def queues(self) -> Collection[str]:
@@ -90,16 +108,18 @@ class Rows:
         return None if place is None else place[2]
 
     def oldest(self, state: JobState) -> Row | None:
-        """Return the row in this final state that ended first."""
+        """Return the row in this final state that ended first, as :func:`end_of` counts."""
         ended = self._ended[state]
         while ended and ended[0][2].place is not ended[0]:
             ended.popleft()
-        return ended[0][2] if ended else None
+        places = (ended[0] if ended else None, _top(self._reserved[state]))
+        rows = (place[2] for place in places if place is not None)
+        return min(rows, key=_end_and_order, default=None)
 
     def oldest_finished(self) -> Row | None:
         """Return the finished row that ended first."""
         rows = filter(None, map(self.oldest, FINISHED))
-        return min(rows, key=lambda row: end_of(row.record), default=None)
+        return min(rows, key=_end_and_order, default=None)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._by_id.values())
@@ -126,14 +146,14 @@ class Rows:
     def _enter(self, row: Row) -> None:
         record = row.record
         state = record.state
-        if record.unique_key is not None and state not in FINISHED:
-            self._by_unique_key[record.unique_key] = row
+        if record.unique_key is not None and (state not in FINISHED or record.key_free_at):
+            self._by_key.setdefault(record.unique_key, {})[record.id] = row
         if state is JobState.QUEUED:
             self._push(row, record.rank, self._ready.setdefault(record.queue, []))
         elif state is JobState.SCHEDULED:
             self._push(row, record.run_at.timestamp(), self._due)
         elif state in FINISHED:
-            self._append(row, self._ended[state])
+            self._end(row, state)
         else:
             self._others[state][record.id] = row
             if state is JobState.HELD:
@@ -141,8 +161,8 @@ class Rows:
 
     def _leave(self, row: Row) -> None:
         record = row.record
-        if record.unique_key is not None and self._by_unique_key.get(record.unique_key) is row:
-            del self._by_unique_key[record.unique_key]
+        if record.unique_key is not None:
+            self._leave_key(record.id, record.unique_key)
         if row.place is None:
             del self._others[record.state][record.id]
         row.place = None
@@ -150,6 +170,12 @@ class Rows:
             self.pending -= 1
         elif record.state in FINISHED:
             self.finished -= 1
+
+    def _leave_key(self, job_id: str, unique_key: str) -> None:
+        rows = self._by_key.get(unique_key, {})
+        rows.pop(job_id, None)
+        if not rows:
+            self._by_key.pop(unique_key, None)
 
     def _push(self, row: Row, key: float, heap: list[Place]) -> None:
         self.pending += 1
@@ -160,8 +186,13 @@ class Rows:
         row.place = (key, row.seq, row)
         heappush(heap, row.place)
 
-    def _append(self, row: Row, ended: deque[Place]) -> None:
+    def _end(self, row: Row, state: JobState) -> None:
         self.finished += 1
+        if row.record.key_free_at is not None:
+            row.place = (end_of(row.record).timestamp(), row.seq, row)
+            heappush(self._reserved[state], row.place)
+            return
+        ended = self._ended[state]
         if len(ended) > 2 * self.finished + _FEW:
             living = [place for place in ended if place[2].place is place]
             ended.clear()
@@ -178,5 +209,10 @@ def _top(heap: list[Place]) -> Place | None:
 
 
 def end_of(record: JobRecord) -> datetime:
-    """Return when a finished job ended."""
-    return record.finished_at or record.created_at
+    """Return when a finished job ended, or its key is free, if that is later."""
+    ended = record.finished_at or record.created_at
+    return ended if record.key_free_at is None else max(ended, record.key_free_at)
+
+
+def _end_and_order(row: Row) -> tuple[datetime, int]:
+    return end_of(row.record), row.seq

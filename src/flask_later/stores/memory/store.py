@@ -118,17 +118,19 @@ class MemoryStore(Store):
     # Adding
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
+        now = self._clock.now()
         with self._lock:
-            self._require_room(records)
-            return [self._add(record) for record in records]
+            self._require_room(records, now)
+            return [self._add(record, now) for record in records]
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
+        now = self._clock.now()
         with self._lock:
             last = self._last_due.get(schedule)
             if last is not None and last >= due_at:
                 return False
-            self._require_room([record])
-            self._add(record)
+            self._require_room([record], now)
+            self._add(record, now)
             self._last_due[schedule] = due_at
             return True
 
@@ -136,22 +138,22 @@ class MemoryStore(Store):
         with self._lock:
             return dict(self._last_due)
 
-    def _require_room(self, records: Sequence[JobRecord]) -> None:
+    def _require_room(self, records: Sequence[JobRecord], now: datetime) -> None:
         pending = self._rows.pending
         if pending + len(records) > self._limits.max_pending:
             # The same job, or the same unique key, is stored once however often it comes.
-            new = {r.id: r.unique_key or r.id for r in records if self._existing(r) is None}
+            new = {r.id: r.unique_key or r.id for r in records if not self._existing(r, now)}
             if new and pending + len({*new.values()}) > self._limits.max_pending:
                 raise QueueFullError(pending, self._limits.max_pending)
 
-    def _existing(self, record: JobRecord) -> Row | None:
+    def _existing(self, record: JobRecord, now: datetime) -> Row | None:
         row = self._rows.get(record.id)
         if row is None and record.unique_key is not None:
-            return self._rows.holder(record.unique_key)
+            return self._rows.holder(record.unique_key, now)
         return row
 
-    def _add(self, record: JobRecord) -> Added:
-        if (existing := self._existing(record)) is not None:
+    def _add(self, record: JobRecord, now: datetime) -> Added:
+        if (existing := self._existing(record, now)) is not None:
             return Added(existing.record, False)
         self._tell(self._rows.add(record))
         return Added(record, True)
@@ -250,7 +252,7 @@ class MemoryStore(Store):
                 self._drop(row)
                 return record
             if isinstance(command, Retry) and record.unique_key is not None:
-                holder = self._rows.holder(record.unique_key)
+                holder = self._rows.holder(record.unique_key, now, besides=job_id)
                 if holder is not None:
                     raise UniqueKeyTakenError(job_id, record.unique_key, holder.record.id)
             self._put(row, record)
@@ -354,13 +356,15 @@ class MemoryStore(Store):
                 if row is None or now - end_of(row.record) < self._limits.keep[state]:
                     break
                 self._drop(row)
-        self._drop_surplus()
+        self._drop_surplus(now)
 
-    def _drop_surplus(self) -> None:
+    def _drop_surplus(self, now: datetime) -> None:
         surplus = self._rows.finished - self._limits.max_finished
         for _ in range(surplus):
-            if row := self._rows.oldest_finished():
-                self._drop(row)
+            row = self._rows.oldest_finished()
+            if row is None or end_of(row.record) > now:
+                return
+            self._drop(row)
 
     # Waiting
 
@@ -392,7 +396,7 @@ class MemoryStore(Store):
         if state in FINISHED:
             self._waiters.wake_all(row.record.id)
             if self._rows.finished > self._limits.max_finished + _SURPLUS:
-                self._drop_surplus()
+                self._drop_surplus(self._clock.now())
         elif state is JobState.SCHEDULED and self._rows.next_due() is row:
             self._waiters.wake_all(DUE)
 

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from flask_later.core.job import FINISHED, JobRecord, JobState
+from flask_later.core.states import holds_key
 
 from .connection import Connection
-from .rows import CHANGING, FIELDS, from_micros, to_changes, to_record, to_row
+from .rows import CHANGING, FIELDS, from_micros, to_changes, to_micros, to_record, to_row
 
 # Composed of the names of columns, once; values are always bound.
 SELECT = f"SELECT {', '.join(FIELDS)} FROM job "
@@ -22,11 +23,12 @@ _UPDATE = (
     "left_out = CASE ? WHEN 'running' THEN left_out END "
     "WHERE id = ? AND fence = ?"
 )
-# As in the index job_unique, or SQLite does not see that it may use it.
-_HOLDER = (
-    SELECT + "WHERE unique_key = ? "
-    "AND state IN ('held', 'scheduled', 'queued', 'running', 'parked')"
+# However many finished jobs have the same key, neither reads those that have let go of it.
+UNFINISHED_WITH_KEY = (
+    "WHERE unique_key = ? AND state IN ('held', 'scheduled', 'queued', 'running', 'parked') "
+    "ORDER BY seq"
 )
+LAST_TO_FREE_KEY = "WHERE unique_key = ? AND key_free_at > ? ORDER BY key_free_at DESC, seq DESC"
 # Each count is of an index of its own, and reads no job.
 _PENDING = """
     SELECT (SELECT count(*) FROM job WHERE state = 'queued')
@@ -53,9 +55,21 @@ class Jobs:
     def load(self, job_id: str) -> JobRecord | None:
         return self._first(SELECT + "WHERE id = ?", (job_id,))
 
-    def holder(self, unique_key: str) -> JobRecord | None:
-        """Return the unfinished job that holds *unique_key*."""
-        return self._first(_HOLDER, (unique_key,))
+    def holder(self, unique_key: str, besides: str = "") -> JobRecord | None:
+        """Return the job that holds *unique_key*: the first of the unfinished, or the one to keep
+        it longest.
+
+        :param besides: the id of a job that is not asked for.
+        """
+        now = to_micros(self.now)
+        for condition, values in (
+            (UNFINISHED_WITH_KEY, (unique_key,)),
+            (LAST_TO_FREE_KEY, (unique_key, now)),
+        ):
+            for record in self.select(condition, values):
+                if record.id != besides and holds_key(record, self.now):
+                    return record
+        return None
 
     def select(self, condition: str, values: Sequence[Any]) -> list[JobRecord]:
         """Return the jobs that match *condition*, which is SQL and never holds a value."""

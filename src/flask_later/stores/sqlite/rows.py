@@ -11,7 +11,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from flask_later.core.job import ErrorRecord, JobRecord, JobState, Progress, StopReason
+from flask_later.core.job import (
+    ErrorRecord,
+    JobRecord,
+    JobState,
+    Progress,
+    StopReason,
+    UniqueUntil,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -35,7 +42,7 @@ class _Codec(NamedTuple):
     unpack: Callable[[Any], Any]
 
 
-def _value_of(member: JobState | StopReason) -> str:
+def _value_of(member: JobState | StopReason | UniqueUntil) -> str:
     return member.value
 
 
@@ -58,6 +65,9 @@ _CODECS = {
     "started_at": _INSTANT,
     "finished_at": _INSTANT,
     "scheduled_at": _INSTANT,
+    "unique_until": _Codec(_value_of, {each.value: each for each in UniqueUntil}.__getitem__),
+    "key_free_at": _INSTANT,
+    "expires_at": _INSTANT,
 }
 #: The columns that hold a record, in the order of its fields.
 FIELDS = JobRecord._fields
@@ -66,7 +76,7 @@ _OF_FIELDS = tuple(_CODECS.get(name) for name in FIELDS)
 #: What a job is from the moment it is stored to its end.
 _FIXED = frozenset(
     {"id", "task", "queue", "payload", "context", "created_at", "priority", "timeout"}
-    | {"unique_key", "scheduled_at", "schedule"}
+    | {"unique_key", "unique_until", "key_free_at", "scheduled_at", "schedule"}
 )
 #: The columns that change.
 CHANGING = tuple(name for name in FIELDS if name not in _FIXED)

@@ -62,6 +62,9 @@ _TABLES = (
         parked_for TEXT,
         scheduled_at INTEGER,
         schedule TEXT,
+        unique_until TEXT NOT NULL,
+        key_free_at INTEGER,
+        expires_at INTEGER,
         left_out INTEGER
     )
     """,
@@ -71,13 +74,17 @@ _TABLES = (
     "CREATE INDEX job_running ON job (worker, seq) WHERE state = 'running'",
     "CREATE INDEX job_parked ON job (task, parked_for, seq, state) WHERE state = 'parked'",
     """
-    CREATE INDEX job_finished ON job (finished_at, seq, state)
+    CREATE INDEX job_finished ON job (max(finished_at, ifnull(key_free_at, 0)), seq, state)
     WHERE state IN ('succeeded', 'failed', 'cancelled')
     """,
     """
-    CREATE UNIQUE INDEX job_unique ON job (unique_key)
-    WHERE state IN ('held', 'scheduled', 'queued', 'running', 'parked')
-    AND unique_key IS NOT NULL
+    CREATE INDEX job_key ON job (unique_key, seq, state) WHERE unique_key IS NOT NULL
+    AND state IN ('held', 'scheduled', 'queued', 'running', 'parked')
+    """,
+    "CREATE INDEX job_key_free ON job (unique_key, key_free_at) WHERE key_free_at IS NOT NULL",
+    """
+    CREATE INDEX job_expiring ON job (expires_at, seq) WHERE expires_at IS NOT NULL
+    AND attempts = 0 AND state IN ('held', 'scheduled', 'queued', 'parked')
     """,
     """
     CREATE TABLE log (

@@ -251,7 +251,7 @@ class SQLiteStore(Store):
                 jobs.delete([job_id])
                 return before
             if isinstance(command, Retry) and after.unique_key is not None:
-                holder = jobs.holder(after.unique_key)
+                holder = jobs.holder(after.unique_key, besides=job_id)
                 if holder is not None:
                     raise UniqueKeyTakenError(job_id, after.unique_key, holder.id)
             return jobs.save(before, after)
@@ -294,7 +294,7 @@ class SQLiteStore(Store):
             sweeps.prune(jobs, self._limits, budget)
             next_due = jobs.next_due()
         self._next_due = next_due or _NEVER
-        return Swept([*hints, *self._hints(moved)], next_due, len(rescued))
+        return Swept([*hints, *self._hints(moved)], next_due, rescued)
 
     # Waiting
 

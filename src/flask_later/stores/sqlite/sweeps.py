@@ -26,14 +26,18 @@ _RUNNABLE = (
 _PARKED_KINDS = "SELECT DISTINCT task, parked_for FROM job WHERE state = 'parked'"
 _PARKED = "WHERE state = 'parked' AND task = ? AND parked_for IS ? ORDER BY seq LIMIT ?"
 
-# The first condition is that of the index job_finished, or SQLite does not see that it may use it.
+# The condition and the expression are those of the index job_finished, to the letter, or SQLite
+# does not see that it may use it.
 _IS_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
-_EXPIRED = (
-    f"SELECT id FROM job WHERE {_IS_FINISHED} AND state = ? AND finished_at <= ? "
-    "ORDER BY finished_at, seq LIMIT ?"
+_ENDED = "max(finished_at, ifnull(key_free_at, 0))"
+_PAST = (
+    f"SELECT id FROM job WHERE {_IS_FINISHED} AND state = ? AND {_ENDED} <= ? "
+    f"ORDER BY {_ENDED}, seq LIMIT ?"
 )
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
-_OLDEST = f"SELECT id FROM job WHERE {_IS_FINISHED} ORDER BY finished_at, seq LIMIT ?"
+_OLDEST = (
+    f"SELECT id FROM job WHERE {_IS_FINISHED} AND {_ENDED} <= ? ORDER BY {_ENDED}, seq LIMIT ?"
+)
 
 
 def rehint(jobs: Jobs, store: str) -> list[Hint]:
@@ -80,9 +84,10 @@ def unpark(jobs: Jobs, known: Mapping[str, str], budget: int) -> list[JobRecord]
 def prune(jobs: Jobs, limits: Limits, budget: int) -> None:
     """Delete finished jobs past their time to live, then the oldest beyond the cap."""
     for state, keep in limits.keep.items():
-        expired = jobs.db.all(_EXPIRED, (state.value, to_micros(jobs.now - keep), budget))
-        jobs.delete(job_id for (job_id,) in expired)
+        past = jobs.db.all(_PAST, (state.value, to_micros(jobs.now - keep), budget))
+        jobs.delete(job_id for (job_id,) in past)
     ((finished,),) = jobs.db.all(_FINISHED)
     if finished > limits.max_finished:
         excess = min(finished - limits.max_finished, budget)
-        jobs.delete(job_id for (job_id,) in jobs.db.all(_OLDEST, (excess,)))
+        oldest = jobs.db.all(_OLDEST, (to_micros(jobs.now), excess))
+        jobs.delete(job_id for (job_id,) in oldest)

@@ -79,6 +79,7 @@ class SQLiteStore(Store):
         self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
     ) -> None:
         self._path = path.absolute()
+        self.place = str(self._path)
         self._clock = clock
         self._limits = limits
         self._patience = patience
@@ -295,6 +296,10 @@ class SQLiteStore(Store):
             next_due = jobs.next_due()
         self._next_due = next_due or _NEVER
         return Swept([*hints, *self._hints(moved)], next_due, rescued)
+
+    def prune(self, states: Collection[JobState], before: datetime, limit: int) -> int:
+        with self._write() as jobs:
+            return sweeps.discard(jobs, states, before, limit)
 
     # Waiting
 

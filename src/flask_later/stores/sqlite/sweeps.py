@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from flask_later.core.job import Hint, JobRecord, JobState
 from flask_later.core.states import rescued, resumed
@@ -32,6 +33,11 @@ _IS_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
 _ENDED = "max(finished_at, ifnull(key_free_at, 0))"
 _PAST = (
     f"SELECT id FROM job WHERE {_IS_FINISHED} AND state = ? AND {_ENDED} <= ? "
+    f"ORDER BY {_ENDED}, seq LIMIT ?"
+)
+# States are words of ours, so they may stand in the statement.
+_ENDED_BEFORE = (
+    f"SELECT id FROM job WHERE {_IS_FINISHED} AND state IN (%s) AND {_ENDED} <= ? "
     f"ORDER BY {_ENDED}, seq LIMIT ?"
 )
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
@@ -91,3 +97,11 @@ def prune(jobs: Jobs, limits: Limits, budget: int) -> None:
         excess = min(finished - limits.max_finished, budget)
         oldest = jobs.db.all(_OLDEST, (to_micros(jobs.now), excess))
         jobs.delete(job_id for (job_id,) in oldest)
+
+
+def discard(jobs: Jobs, states: Collection[JobState], before: datetime, limit: int) -> int:
+    """Delete at most *limit* jobs that ended so at *before* or earlier, the oldest first."""
+    words = ", ".join(f"'{state.value}'" for state in sorted(states))
+    old = jobs.db.all(_ENDED_BEFORE % words, (to_micros(before), limit))
+    jobs.delete(job_id for (job_id,) in old)
+    return len(old)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import threading
 
 from flask_later.core.store import DUE
+from flask_later.logs import Log
 from flask_later.runtime.threads import join_all, start_thread
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: Seconds between two looks when nothing falls due before.
 _TICK = 1.0
@@ -23,13 +24,13 @@ class Maintenance:
     def __init__(self, state: AppState, worker: Worker) -> None:
         self._state = state
         self._worker = worker
-        self._stopping = False
+        self._stopping = threading.Event()
 
     def start(self) -> None:
         self._thread = start_thread("later-maintenance", self._work)
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._state.store.wake(())
 
     def join(self, deadline: float) -> None:
@@ -51,13 +52,15 @@ class Maintenance:
 
     def _work(self) -> None:
         failures = 0
-        while not self._stopping:
+        while not self._stopping.is_set():
             try:
                 pause = self.look()
+                # A stop that came meanwhile has woken those who waited then.
+                if not self._stopping.is_set():
+                    self._state.store.wait((DUE,), pause)
                 failures = 0
-            except Exception:
+            except BaseException:
                 failures += 1
-                pause = _TICK
                 if failures == 1:
                     _logger.exception("maintenance failed; it goes on and says so once")
-            self._state.store.wait((DUE,), pause)
+                self._stopping.wait(_TICK)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import death
 
 from flask_later.core.store import Limits, Store
 from flask_later.stores.memory import MemoryStore
@@ -23,6 +24,11 @@ class TestMemoryStore(StoreContract):
 
 
 class TestSQLiteStore(StoreContract):
+    def end_process(self, store: Store) -> None:
+        """The kernel drops the locks of a dead process."""
+        assert isinstance(store, SQLiteStore)
+        death.end_process(store)
+
     @pytest.fixture
     def store(self, tmp_path: Path, clock: PatientClock, limits: Limits) -> Iterator[Store]:
         store = SQLiteStore(tmp_path / "later.sqlite3", clock, limits)

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.death import end_process
 from tests.model.histories import (
     LIMITS,
     PLACES,
@@ -55,7 +57,6 @@ from flask_later.core.job import (
 from flask_later.core.states import rescued
 from flask_later.core.store import (
     BEAT,
-    LEASE,
     NOTHING,
     Claim,
     Note,
@@ -68,6 +69,7 @@ from flask_later.core.store import (
 from flask_later.errors import LaterError
 from flask_later.stores.memory import MemoryStore
 from flask_later.stores.sqlite import SQLiteStore
+from flask_later.stores.sqlite.workers import HUNG_AFTER
 from flask_later.testing.records import START, make_record
 
 T = TypeVar("T")
@@ -104,7 +106,10 @@ class StoreMachine(RuleBasedStateMachine):
             store.open()
         #: The attempts that a living or dead worker holds, and nobody has taken from it.
         self.held: dict[Claim, str] = {}
+        #: The last beat of each worker that a store has written.
         self.beats: dict[str, float] = {}
+        #: Those whose process has ended, until somebody notices.
+        self.died: set[str] = set()
         self.at: dict[int, str] = {}
         self.before: dict[str, JobRecord] = {}
         self.retried: set[str] = set()
@@ -182,7 +187,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.both(lambda store: store.register(worker))
 
     def beat(self, worker: str) -> None:
-        self.beats[worker] = self.clock.monotonic()
+        now = self.clock.monotonic()
+        if now - self.beats.get(worker, -inf) >= BEAT / 2:
+            self.beats[worker] = now
 
     def holding(self, worker: str) -> list[Claim]:
         return [claim for claim, holder in self.held.items() if holder == worker]
@@ -277,10 +284,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(place=places, found=st.booleans())
     def die(self, place: int, found: bool) -> None:
-        """The process is gone: nobody beats for it any more. Another one takes its place."""
+        """The process is gone, and its lock with it. Another one takes its place."""
+        worker = self.at[place]
+        end_process(self.sqlite, worker)
+        self.died.add(worker)
         self.hire(place)
         if found:
-            self.pass_time(LEASE / 2, 3, {})
+            self.sweep({})
 
     def drop_moved(self, claims: Any) -> None:
         now = self.records_now()
@@ -311,8 +321,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(known=knowns.filter(bool))
     def sweep(self, known: dict[str, str]) -> None:
-        oldest = self.clock.monotonic() - LEASE
-        dead = {worker for worker, beat in self.beats.items() if beat < oldest}
+        oldest = self.clock.monotonic() - HUNG_AFTER
+        dead = self.died | {worker for worker, beat in self.beats.items() if beat < oldest}
         crashed = [claim for claim, holder in self.held.items() if holder in dead]
         ours, theirs = (store.sweep(100, known) for store in self.stores)
         hints = [*theirs.hints, *self.memory.bury(dead)]
@@ -320,6 +330,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert plain(ours.hints) == plain(hints)
         for claim in crashed:
             del self.held[claim]
+        self.beats.update(dict.fromkeys(dead, -inf))
+        self.died.clear()
 
     # What holds at all times
 

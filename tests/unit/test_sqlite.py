@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flask_later.core.clock import SystemClock, VirtualClock
-from flask_later.core.store import Limits, Want, WorkerRecord
+from flask_later.core.store import Limits, Want
 from flask_later.errors import QueueFullError, StoreBusyError, StoreError, StoreMismatchError
 from flask_later.stores.sqlite import SQLiteStore, claims, jobs, notes, reads, sweeps, workers
 from flask_later.stores.sqlite.locks import INIT, lock_file
@@ -294,17 +294,6 @@ def test_many_threads_write_at_once(path: Path) -> None:
     store.close()
 
 
-def test_a_worker_of_another_boot_is_dead_at_once(store: SQLiteStore, path: Path) -> None:
-    """Its process cannot have survived the restart of the machine."""
-    store.register(WorkerRecord("w", "localhost", 1, START))
-    store.add([make_record()])
-    store.exchange("w", (), Want(1))
-    assert store.sweep(100, {}).rescued == 0
-    with raw(path) as other:
-        other.execute("UPDATE worker SET boot = 'another'")
-    assert store.sweep(100, {}).rescued == 1
-
-
 # Statements
 
 
@@ -320,7 +309,7 @@ def test_a_worker_of_another_boot_is_dead_at_once(store: SQLiteStore, path: Path
         (jobs.SELECT + jobs.DUE_BEFORE, "job_due"),
         (jobs.SELECT + jobs.HELD_BY, "job_running"),
         (notes._HELD, "job_running"),
-        (jobs.SELECT + workers._ABANDONED, "job_running"),
+        (jobs.SELECT + workers.abandoned(2), "job_running"),
         (sweeps._WAITS_LONG, "COVERING INDEX job_ready"),
         (sweeps._RUNNABLE, "job_ready"),
         (sweeps._PARKED_KINDS, "job_parked"),

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from flask_later.core.clock import SystemClock
-from flask_later.core.job import JobState
-from flask_later.core.store import JobFilter
 from flask_later.stores.sqlite import SQLiteStore
 from flask_later.testing.records import make_record
 
@@ -122,21 +120,6 @@ def test_processes_share_the_jobs(path: Path) -> None:
     ran = [job_id for process in processes for job_id in output_of(process).split()]
     assert sorted(ran) == sorted(ids)
     assert {record.state for record in store.find(limit=1000).records} == {"succeeded"}
-    store.close()
-
-
-def test_a_rescue_needs_no_living_process(path: Path) -> None:
-    """Whoever sweeps after the lease finds what a dead process left."""
-    store = opened(path)
-    store.add([make_record()])
-    dying = WORK.replace("print(job.id)", "import os; os._exit(0)")
-    assert output_of(python(dying, path, "dead")) == ""
-    (running,) = store.find(JobFilter(frozenset({JobState.RUNNING}))).records
-    assert running.worker == "dead"
-    assert store.sweep(100, {}).rescued == 0
-    with raw(path) as other:
-        other.execute("UPDATE worker SET beat = beat - 31")
-    assert store.sweep(100, {}).rescued == 1
     store.close()
 
 

@@ -95,18 +95,21 @@ _TABLES = (
         PRIMARY KEY (job, id)
     ) WITHOUT ROWID
     """,
+    # slot is the byte that the worker holds of the lock file with that inode; never used twice.
     # beat is the clock's monotonic time, which means something only in its own boot.
     """
     CREATE TABLE worker (
-        id TEXT PRIMARY KEY,
+        slot INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
         host TEXT NOT NULL,
         pid INTEGER NOT NULL,
         started_at INTEGER NOT NULL,
         boot TEXT NOT NULL,
         beat REAL NOT NULL,
         queues TEXT,
-        threads INTEGER NOT NULL DEFAULT 0
-    ) WITHOUT ROWID
+        threads INTEGER NOT NULL DEFAULT 0,
+        lock_inode INTEGER
+    )
     """,
     "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",
     # Since when nobody has to hint again at the queue.

@@ -29,7 +29,6 @@ from flask_later.core.store import (
     DEFAULT_LIMITS,
     DUE,
     EVERYTHING,
-    LEASE,
     MAX_PAGE,
     Added,
     Claim,
@@ -57,7 +56,7 @@ from .connection import Connection, Connections
 from .jobs import HELD_BY, Jobs
 from .rows import from_micros, to_micros
 from .schema import prepare
-from .workers import Workers
+from .workers import RESCUE_AFTER, Workers
 
 #: Real and virtual seconds after which who waits looks for what other processes did.
 POLL = 0.5
@@ -73,7 +72,7 @@ class SQLiteStore(Store):
 
     durable = True
     reach = "machine"
-    rescue_after = LEASE
+    rescue_after = RESCUE_AFTER
 
     def __init__(
         self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
@@ -84,7 +83,7 @@ class SQLiteStore(Store):
         self._limits = limits
         self._patience = patience
         self._connections = Connections(self._path, patience)
-        self._workers = Workers(clock)
+        self._workers = Workers(self._path, clock)
         self._pid = 0
         self._renew_waiters()
 
@@ -92,6 +91,7 @@ class SQLiteStore(Store):
 
     def open(self) -> None:
         prepare(self._path, self._patience)
+        self._workers.open()
         if self._pid != os.getpid():
             # A thread that the fork left behind may hold the inherited lock for ever.
             self._renew_waiters()
@@ -111,6 +111,7 @@ class SQLiteStore(Store):
             held = jobs.select(HELD_BY, (worker,))
             freed = [jobs.save(record, released(record, jobs.now)) for record in held]
             self._workers.retire(jobs.db, worker)
+        self._workers.forget(worker)
         return self._hints(freed)
 
     def workers(self) -> Sequence[WorkerRecord]:
@@ -287,6 +288,7 @@ class SQLiteStore(Store):
     # Time
 
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
+        self._workers.look_after_locks()
         with self._write() as jobs:
             # First of all, so that what this sweep moves is not hinted at twice.
             hints = sweeps.rehint(jobs, self.identity)
@@ -294,6 +296,7 @@ class SQLiteStore(Store):
             moved = [*rescued, *sweeps.stage(jobs, budget), *sweeps.unpark(jobs, known, budget)]
             sweeps.prune(jobs, self._limits, budget)
             next_due = jobs.next_due()
+        self._workers.tell_hung()
         self._next_due = next_due or _NEVER
         return Swept([*hints, *self._hints(moved)], next_due, rescued)
 

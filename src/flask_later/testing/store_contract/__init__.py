@@ -11,6 +11,7 @@
             store.close()
 
 A store that several processes share also overrides ``other``: a second handle on the same jobs.
+One that can tell the end of a process also overrides ``end_process``, which simulates it.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from math import isinf
 
 import pytest
 
@@ -16,6 +17,7 @@ from flask_later.core.store import (
     Limits,
     Outcome,
     Store,
+    Swept,
     Want,
     WorkerRecord,
 )
@@ -81,6 +83,18 @@ class ContractBase:
     def other(self, store: Store) -> Store:
         """A second handle on the same jobs, where there can be one."""
         return store
+
+    def end_process(self, store: Store) -> None:
+        """Let the workers of *store* die as the end of their process does, if that leaves a trace.
+
+        A store that sees more of a death than beats that do not come simulates it here.
+        """
+
+    def die(self, store: Store, other: Store, clock: PatientClock) -> Swept:
+        """Let all workers of *store* die until they count as dead; sweep by *other*."""
+        self.end_process(store)
+        clock.advance(3600 if isinf(store.rescue_after) else store.rescue_after + 1)
+        return other.sweep(100, {})
 
     @pytest.fixture
     def worker(self, store: Store, clock: PatientClock) -> str:

@@ -25,12 +25,6 @@ from flask_later.testing.records import START, make_record
 from .base import ContractBase, PatientClock, attempt, claim, hire, now_of, put, settle, start
 
 
-def die(store: Store, other: Store, clock: PatientClock) -> Swept:
-    """Let all workers of *store* miss their beats until they count as dead; sweep by *other*."""
-    clock.advance(3600 if isinf(store.rescue_after) else store.rescue_after + 1)
-    return other.sweep(100, {})
-
-
 class WorkingContract(ContractBase):
     def test_workers_are_listed_oldest_first(
         self, store: Store, other: Store, clock: PatientClock
@@ -60,7 +54,7 @@ class WorkingContract(ContractBase):
     ) -> None:
         """Until it comes back, as what it was."""
         (before,) = store.workers()
-        die(store, other, clock)
+        self.die(store, other, clock)
         assert isinf(store.rescue_after) or list(other.workers()) == []
         store.note(worker, [], [])
         assert list(other.workers()) == [before]
@@ -231,7 +225,7 @@ class WorkingContract(ContractBase):
     ) -> None:
         """After ``rescue_after``, or never where that is infinite; a crash is counted."""
         running = start(store, worker)
-        swept = die(store, other, clock)
+        swept = self.die(store, other, clock)
         if isinf(store.rescue_after):
             assert (swept.rescued, now_of(store, running)) == (0, running)
             return
@@ -259,7 +253,7 @@ class WorkingContract(ContractBase):
     ) -> None:
         """Two sweeps find the dead worker; one of them rescues."""
         start(store, worker)
-        die(store, other, clock)
+        self.die(store, other, clock)
         assert store.sweep(100, {}).rescued == 0
 
     def test_a_worker_taken_for_dead_may_come_back(
@@ -267,7 +261,7 @@ class WorkingContract(ContractBase):
     ) -> None:
         """It was only asleep: its attempts are lost, but it may work on."""
         lost = start(store, worker)
-        die(store, other, clock)
+        self.die(store, other, clock)
         stops = store.note(worker, [attempt(lost)], [])
         assert isinf(store.rescue_after) or dict(stops) == {attempt(lost): StopReason.LOST}
         (again,) = claim(store, worker) or [lost]
@@ -287,7 +281,7 @@ class WorkingContract(ContractBase):
         for number in range(MAX_CRASHES):
             assert now_of(store, record).crashes == number
             assert len(claim(store, hire(store, clock, f"worker-{number}"))) == 1
-            swept = die(store, other, clock)
+            swept = self.die(store, other, clock)
             assert swept.rescued == 1
         after = now_of(store, record)
         assert (after.state, after.crashes, after.failures) == (JobState.FAILED, MAX_CRASHES, 0)
@@ -301,7 +295,7 @@ class WorkingContract(ContractBase):
         """It is not run again only to be stopped."""
         running = start(store, worker)
         store.command(running.id, Cancel())
-        swept = die(store, other, clock)
+        swept = self.die(store, other, clock)
         rescued = not isinf(store.rescue_after)
         assert (swept.rescued, list(swept.hints)) == (int(rescued), [])
         state = JobState.CANCELLED if rescued else JobState.RUNNING

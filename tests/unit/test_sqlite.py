@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from flask_later.core.clock import SystemClock, VirtualClock
-from flask_later.core.store import Limits, Want
+from flask_later.core.store import Claim, Limits, Want, WorkerRecord
 from flask_later.errors import QueueFullError, StoreBusyError, StoreError, StoreMismatchError
 from flask_later.stores.sqlite import SQLiteStore, claims, jobs, notes, reads, sweeps, workers
 from flask_later.stores.sqlite.locks import INIT, lock_file
+from flask_later.stores.sqlite.rows import to_micros
 from flask_later.testing.records import START, make_record
 
 
@@ -312,10 +313,9 @@ def test_many_threads_write_at_once(path: Path) -> None:
         (jobs.SELECT + workers.abandoned(2), "job_running"),
         (sweeps._WAITS_LONG, "COVERING INDEX job_ready"),
         (sweeps._RUNNABLE, "job_ready"),
-        (sweeps._PARKED_KINDS, "job_parked"),
-        (jobs.SELECT + sweeps._PARKED, "job_parked"),
+        (sweeps._PARKED_TASKS, "job_parked"),
+        *((jobs.SELECT + each, "job_parked") for each in sweeps._PARKED_FOR_OTHERS),
         (sweeps._PAST, "job_finished"),
-        (sweeps._OLDEST, "job_finished"),
         (sweeps._FINISHED, "job_finished"),
         (reads._ROWS + "WHERE seq < ? ORDER BY seq DESC LIMIT ?", "INTEGER PRIMARY KEY"),
     ],
@@ -340,3 +340,83 @@ def test_counting_what_waits_reads_no_job(store: SQLiteStore, path: Path) -> Non
     scans = [step for *_, step in plan if "job" in step]
     assert [step.rsplit(maxsplit=1)[-1] for step in scans] == ["job_ready", "job_due", "job_held"]
     assert all("COVERING INDEX" in step for step in scans)
+
+
+# Upkeep
+
+
+def test_a_sweep_without_work_writes_nothing(store: SQLiteStore, clock: VirtualClock) -> None:
+    """It must not take the file from those who have something to write."""
+    store.register(WorkerRecord("w", "localhost", 1, START))
+    store.add([make_record(), make_record(delay=100)])
+    clock.advance(1)
+    with raw(store._path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        store.sweep(100, {"shop.tasks.send": "digest"})
+
+
+def test_asking_whether_to_stop_writes_nothing(store: SQLiteStore) -> None:
+    """A worker asks every second, and beats now and then."""
+    store.register(WorkerRecord("w", "localhost", 1, START))
+    store.add([make_record()])
+    (running,) = store.exchange("w", (), Want(1)).claimed
+    held = [Claim(running.id, running.fence)]
+    store.note("w", held, ())
+    with raw(store._path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.note("w", held, ()) == {}
+
+
+def test_a_step_that_fails_keeps_no_other_from_its_work(
+    store: SQLiteStore, clock: VirtualClock, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A row that cannot be read is said once, and what has fallen due is queued all the same."""
+    store.register(WorkerRecord("w", "localhost", 1, START))
+    store.add([make_record()])
+    store.exchange("w", (), Want(1))
+    store.add([make_record(delay=1)])
+    with raw(path) as other:
+        other.execute("UPDATE job SET progress = 'no JSON' WHERE state = 'running'")
+    clock.advance(10_000)
+    for _ in range(2):
+        store.add([make_record(delay=1)])
+        clock.advance(2)
+        assert store.sweep(100, {}).hints
+    (said,) = [each for each in caplog.messages if "rescue failed" in each]
+    assert "The other steps go on" in said
+
+
+@pytest.mark.parametrize("state", ["succeeded", "queued", "parked", "scheduled"])
+def test_a_sweep_does_not_read_the_backlog(store: SQLiteStore, path: Path, state: str) -> None:
+    """However many rows there are of a kind that needs nothing, it takes as many steps."""
+
+    def steps_of_a_sweep() -> int:
+        steps = 0
+
+        def count() -> None:
+            nonlocal steps
+            steps += 1
+
+        connection = store._connections.get()._raw
+        connection.set_progress_handler(count, 100)
+        store.sweep(100, {"shop.tasks.send": "digest"})
+        connection.set_progress_handler(None, 0)
+        return steps
+
+    store.add([make_record()])
+    before = steps_of_a_sweep()
+    copy = (
+        "INSERT INTO job (id, task, queue, payload, state, created_at, run_at, rank, priority, "
+        "context, fence, attempts, failures, crashes, releases, unique_until, "
+        "finished_at, parked_for) "
+        "SELECT 'copy' || value, task, queue, payload, ?, created_at, run_at + 10 * value, "
+        "rank + 10 * value, priority, context, 1, 1, 0, 0, 0, unique_until, ?, 'digest' "
+        "FROM job JOIN (WITH RECURSIVE n (value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n "
+        "LIMIT 50000) SELECT value FROM n) WHERE state = 'queued'"
+    )
+    with raw(path) as other:
+        finished_at = to_micros(START) if state == "succeeded" else None
+        other.execute(copy, (state, finished_at))
+        if state == "scheduled":
+            other.execute("UPDATE job SET run_at = run_at + 1000000000 WHERE state = 'scheduled'")
+    assert steps_of_a_sweep() <= before + 300

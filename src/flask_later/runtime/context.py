@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import lru_cache
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -10,9 +11,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter
 
-from flask_later.logs import Log
-
-_logger = Log(__name__)
+_logger = logging.getLogger(__name__)
 
 _NO_REQUEST = "outside of request context"
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+import logging
+from collections.abc import Callable
 
 from flask_later.core.store import DUE
-from flask_later.logs import Log
 from flask_later.runtime.threads import join_all, start_thread
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
-_logger = Log(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Seconds between two looks when nothing falls due before.
 _TICK = 1.0
 #: Rows of each kind that one look moves.
-_BUDGET = 500
+_BUDGET = 2000
 
 
 class Maintenance:
@@ -24,43 +24,61 @@ class Maintenance:
     def __init__(self, state: AppState, worker: Worker) -> None:
         self._state = state
         self._worker = worker
-        self._stopping = threading.Event()
+        self._stopping = False
+        #: The steps that failed at the last look, and how: said once.
+        self._failing: dict[str, str] = {}
 
     def start(self) -> None:
         self._thread = start_thread("later-maintenance", self._work)
 
     def stop(self) -> None:
-        self._stopping.set()
+        self._stopping = True
         self._state.store.wake(())
 
     def join(self, deadline: float) -> None:
         join_all([self._thread], deadline)
 
     def look(self) -> float:
-        """Do what is due now; return the seconds until the next look."""
+        """Do what is due now; return the seconds until the next look. A step may raise."""
+        return max(0.0, min(_TICK, *(step() for step in self._steps().values())))
+
+    def _steps(self) -> dict[str, Callable[[], float]]:
+        """What a look does, each with the seconds until it is due again."""
+        return {"sweep": self._sweep, "beat": self._beat, "timeouts": self._watch}
+
+    def _sweep(self) -> float:
         state = self._state
         swept = state.store.sweep(_BUDGET, state.registry.digests())
         if swept.rescued:
             _logger.warning("%d attempts of dead workers were taken from them", swept.rescued)
         if swept.hints:
             state.engine.deliver(swept.hints)
-        self._worker.beat()
-        pause = min(_TICK, self._worker.watch() or _TICK)
-        if swept.next_due is not None:
-            pause = min(pause, (swept.next_due - state.clock.now()).total_seconds())
-        return max(0.0, pause)
+        if swept.next_due is None:
+            return _TICK
+        return (swept.next_due - state.clock.now()).total_seconds()
+
+    def _beat(self) -> float:
+        if self._worker.needs_beat:
+            self._worker.beat()
+        return _TICK
+
+    def _watch(self) -> float:
+        left = self._worker.watch()
+        return _TICK if left is None else left
 
     def _work(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            try:
-                pause = self.look()
-                # A stop that came meanwhile has woken those who waited then.
-                if not self._stopping.is_set():
-                    self._state.store.wait((DUE,), pause)
-                failures = 0
-            except BaseException:
-                failures += 1
-                if failures == 1:
-                    _logger.exception("maintenance failed; it goes on and says so once")
-                self._stopping.wait(_TICK)
+        while not self._stopping:
+            pauses = [self._try(name, step) for name, step in self._steps().items()]
+            self._state.store.wait((DUE,), max(0.0, min(_TICK, *pauses)))
+
+    def _try(self, name: str, step: Callable[[], float]) -> float:
+        """Take *step*; one that fails does not keep the others from their work."""
+        try:
+            pause = step()
+        except Exception as error:
+            if self._failing.get(name) != repr(error):
+                self._failing[name] = repr(error)
+                _logger.exception("maintenance: %s failed; it goes on and says so once", name)
+            return _TICK
+        self._failing.pop(name, None)
+        return pause

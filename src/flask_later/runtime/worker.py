@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import random
@@ -15,6 +16,7 @@ from flask_later.core.engine import Ran, ServeOptions, never
 from flask_later.core.job import Hint, JobRecord, StopReason
 from flask_later.core.states import settled
 from flask_later.core.store import (
+    BEAT,
     DUE,
     NOTHING,
     Again,
@@ -31,14 +33,13 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.errors import StoreError
-from flask_later.logs import Log
 from flask_later.runtime import execution
 from flask_later.runtime.coroutines import Loops
 from flask_later.runtime.execution import Call, Ended
 from flask_later.tasks.current import Attempt
 from flask_later.tasks.state import AppState
 
-_logger = Log(__name__)
+_logger = logging.getLogger(__name__)
 
 #: Seconds between two notes of the same attempt, so that progress costs few commits.
 _NOTE_EVERY = 0.5
@@ -296,6 +297,11 @@ class Worker:
         note = attempt.take_note()
         if note is not None:
             self._try_note([note])
+
+    @property
+    def needs_beat(self) -> bool:
+        """Whether something is in hand, or nobody has told the store for a while that it is not."""
+        return bool(self._running) or self._clock.monotonic() - self._last_note >= BEAT
 
     def beat(self) -> None:
         """Tell the store what is in hand, and the attempts in hand what the store says."""

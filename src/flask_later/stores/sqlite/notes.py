@@ -25,6 +25,15 @@ _LINES = "SELECT id, at, message FROM log WHERE job = ? AND id > ? ORDER BY id L
 _LAST_ID = 2**62
 
 
+def leaves_out(jobs: Jobs, worker: str, holding: Collection[Claim]) -> bool:
+    """Whether *worker* holds other attempts than it says, or did so at its last beat."""
+    held = set(holding)
+    return any(
+        since is not None or Claim(job_id, fence) not in held
+        for job_id, fence, since in jobs.db.all(_HELD, (worker,))
+    )
+
+
 def release_left_out(jobs: Jobs, worker: str, holding: Collection[Claim]) -> None:
     """Release what the store believes *worker* holds, and its beats have left out for a while."""
     held = set(holding)
@@ -57,8 +66,13 @@ def keep(jobs: Jobs, note: Note, max_lines: int) -> None:
         _append(jobs, record.id, note.lines, max_lines)
 
 
-def stop_reason(jobs: Jobs, claim: Claim) -> StopReason | None:
-    """Return why the attempt should stop, if it should."""
+def stop_reasons(jobs: Jobs, holding: Collection[Claim]) -> dict[Claim, StopReason]:
+    """Return why attempts should stop; those that should not are left out."""
+    reasons = {claim: _stop_reason(jobs, claim) for claim in holding}
+    return {claim: reason for claim, reason in reasons.items() if reason is not None}
+
+
+def _stop_reason(jobs: Jobs, claim: Claim) -> StopReason | None:
     record = jobs.load(claim.job_id)
     if record is None or record.fence != claim.fence:
         return StopReason.LOST

@@ -74,7 +74,7 @@ _TABLES = (
     "CREATE INDEX job_running ON job (worker, seq) WHERE state = 'running'",
     "CREATE INDEX job_parked ON job (task, parked_for, seq, state) WHERE state = 'parked'",
     """
-    CREATE INDEX job_finished ON job (max(finished_at, ifnull(key_free_at, 0)), seq, state)
+    CREATE INDEX job_finished ON job (state, max(finished_at, ifnull(key_free_at, 0)), seq)
     WHERE state IN ('succeeded', 'failed', 'cancelled')
     """,
     """

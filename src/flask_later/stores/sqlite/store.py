@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -78,12 +78,12 @@ class SQLiteStore(Store):
         self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
     ) -> None:
         self._path = path.absolute()
-        self.place = str(self._path)
         self._clock = clock
         self._limits = limits
         self._patience = patience
         self._connections = Connections(self._path, patience)
         self._workers = Workers(self._path, clock)
+        self._sweeper = sweeps.Sweeper(self._read, self._do, self._workers, clock, limits)
         self._pid = 0
         self._renew_waiters()
 
@@ -233,13 +233,19 @@ class SQLiteStore(Store):
     def note(
         self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
     ) -> Mapping[Claim, StopReason]:
+        if not notes:
+            # Most notes only ask. Asking disturbs nobody.
+            with self._read() as db:
+                jobs = Jobs(db, self._clock.now())
+                has_to_beat = self._workers.needs_beat(db, worker)
+                if not has_to_beat and not news.leaves_out(jobs, worker, holding):
+                    return news.stop_reasons(jobs, holding)
         with self._write() as jobs:
             self._workers.beat(jobs.db, worker)
             news.release_left_out(jobs, worker, holding)
             for note in notes:
                 news.keep(jobs, note, self._limits.max_log_lines)
-            stops = {claim: news.stop_reason(jobs, claim) for claim in holding}
-        return {claim: reason for claim, reason in stops.items() if reason is not None}
+            return news.stop_reasons(jobs, holding)
 
     # Commands
 
@@ -289,20 +295,18 @@ class SQLiteStore(Store):
 
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         self._workers.look_after_locks()
-        with self._write() as jobs:
-            # First of all, so that what this sweep moves is not hinted at twice.
-            hints = sweeps.rehint(jobs, self.identity)
-            rescued = sweeps.rescue(jobs, self._workers, budget)
-            moved = [*rescued, *sweeps.stage(jobs, budget), *sweeps.unpark(jobs, known, budget)]
-            sweeps.prune(jobs, self._limits, budget)
-            next_due = jobs.next_due()
+        swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
-        self._next_due = next_due or _NEVER
-        return Swept([*hints, *self._hints(moved)], next_due, rescued)
+        self._next_due = swept.next_due or _NEVER
+        return swept
 
     def prune(self, states: Collection[JobState], before: datetime, limit: int) -> int:
         with self._write() as jobs:
             return sweeps.discard(jobs, states, before, limit)
+
+    def _do(self, operation: Callable[[Jobs], sweeps.Done]) -> sweeps.Done:
+        with self._write() as jobs:
+            return operation(jobs)
 
     # Waiting
 

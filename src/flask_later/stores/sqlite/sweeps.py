@@ -1,107 +1,309 @@
-"""What time alone brings about: at most *budget* rows of each kind."""
+"""What time alone brings about, step by step: at most *budget* rows of each kind.
+
+A step looks first, which disturbs nobody, and writes only if there is something to do: an idle
+process never takes the lock of the file. Each step is a transaction of its own, and one that fails
+does not keep the others from their work.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
-from flask_later.core.job import Hint, JobRecord, JobState
+from flask_later.core.clock import Clock
+from flask_later.core.job import FINISHED, Hint, JobRecord, JobState
 from flask_later.core.states import rescued, resumed
-from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Limits
+from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Limits, Swept
+from flask_later.errors import StoreBusyError
 
 from .claims import runnable_queues
+from .connection import Connection
 from .jobs import DUE_BEFORE, Jobs
 from .rows import to_micros
 from .workers import Workers
 
+_logger = logging.getLogger(__name__)
+
+#: The most rows that one transaction moves, so that nobody waits long for the file.
+MAX_BATCH = 500
+
+#: Seconds between two counts of the finished jobs, which read an index of all of them.
+_COUNT_EVERY = 60.0
+
 _REHINT_AFTER = int(REHINT_AFTER * 1e6)
 _HINTED = "SELECT queue, at FROM hinted"
 _NOTE_HINTED = "INSERT OR REPLACE INTO hinted (queue, at) VALUES (?, ?)"
-# By priority the oldest may be anywhere in the queue, mostly it is near the front.
-_WAITS_LONG = "SELECT 1 FROM job WHERE state = 'queued' AND queue = ? AND run_at <= ? LIMIT 1"
+# By priority the oldest may be anywhere in the queue, mostly it is near the front. What is further
+# behind gets there, or nobody works on the queue: then the front itself is old soon.
+_WAITS_LONG = """
+    SELECT 1 FROM (
+        SELECT run_at FROM job WHERE state = 'queued' AND queue = ? ORDER BY rank, seq LIMIT 1000
+    ) WHERE run_at <= ? LIMIT 1
+"""
 _RUNNABLE = (
     "SELECT id, fence FROM job WHERE state = 'queued' AND queue = ? ORDER BY rank, seq LIMIT ?"
 )
 
-# From the index alone: of thousands of parked jobs there are few kinds.
-_PARKED_KINDS = "SELECT DISTINCT task, parked_for FROM job WHERE state = 'parked'"
-_PARKED = "WHERE state = 'parked' AND task = ? AND parked_for IS ? ORDER BY seq LIMIT ?"
+# From one task to the next by the index; DISTINCT would read every job that is parked.
+_PARKED_TASKS = """
+    WITH RECURSIVE parked (task) AS (
+        SELECT min(task) FROM job WHERE state = 'parked'
+        UNION ALL
+        SELECT (SELECT min(task) FROM job WHERE state = 'parked' AND task > parked.task)
+        FROM parked WHERE parked.task IS NOT NULL
+    )
+    SELECT task FROM parked WHERE task IS NOT NULL
+"""
+# Not "parked_for IS NOT ?", which would read all that fit.
+_PARKED = "WHERE state = 'parked' AND task = ? AND parked_for "
+_PARKED_FOR_OTHERS = (
+    _PARKED + "IS NULL AND ? IS NOT NULL ORDER BY seq LIMIT ?",
+    _PARKED + "< ? ORDER BY parked_for, seq LIMIT ?",
+    _PARKED + "> ? ORDER BY parked_for, seq LIMIT ?",
+)
 
 # The condition and the expression are those of the index job_finished, to the letter, or SQLite
 # does not see that it may use it.
 _IS_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
 _ENDED = "max(finished_at, ifnull(key_free_at, 0))"
 _PAST = (
-    f"SELECT id FROM job WHERE {_IS_FINISHED} AND state = ? AND {_ENDED} <= ? "
-    f"ORDER BY {_ENDED}, seq LIMIT ?"
-)
-# States are words of ours, so they may stand in the statement.
-_ENDED_BEFORE = (
-    f"SELECT id FROM job WHERE {_IS_FINISHED} AND state IN (%s) AND {_ENDED} <= ? "
+    f"SELECT {_ENDED}, seq, id FROM job WHERE {_IS_FINISHED} AND state = ? AND {_ENDED} <= ? "
     f"ORDER BY {_ENDED}, seq LIMIT ?"
 )
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
-_OLDEST = (
-    f"SELECT id FROM job WHERE {_IS_FINISHED} AND {_ENDED} <= ? ORDER BY {_ENDED}, seq LIMIT ?"
-)
 
 
-def rehint(jobs: Jobs, store: str) -> list[Hint]:
-    """Return hints to the queues of *store* whose hints seem to be lost. One process gets them."""
+class Done(NamedTuple):
+    """What a step did, to so many rows."""
+
+    rows: int = 0
+    hints: Sequence[Hint] = ()
+    crashed: Sequence[JobRecord] = ()
+    expired: Sequence[JobRecord] = ()
+
+
+class Step(NamedTuple):
+    """One kind of upkeep. ``find`` only reads; ``do`` gets what was found in its transaction."""
+
+    name: str
+    find: Callable[[Jobs, int], Sequence[Any]]
+    do: Callable[[Jobs, Sequence[Any]], Done]
+    #: Seconds to the next look where nothing was found; to look may be dear.
+    every: float = 0.0
+
+
+class _Write(Protocol):
+    def __call__(self, operation: Callable[[Jobs], Done]) -> Done: ...
+
+
+class Sweeper:
+    """Takes the steps, in their order, each look anew."""
+
+    def __init__(
+        self,
+        read: Callable[[], AbstractContextManager[Connection]],
+        write: _Write,
+        workers: Workers,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
+        self._read = read
+        self._write = write
+        self._workers = workers
+        self._clock = clock
+        self._limits = limits
+        #: The steps that failed when they were last taken, and how: said once.
+        self._failing: dict[str, str] = {}
+        #: When a step last found nothing.
+        self._idle_at: dict[str, float] = {}
+
+    def sweep(self, store: str, budget: int, known: Mapping[str, str]) -> Swept:
+        """Do what is due in the store of that identity.
+
+        :raises StoreError: if the file cannot be read.
+        """
+        failures: dict[str, Exception] = {}
+        due, next_due = self._look(self._steps(store, known), failures)
+        done = list(self._take(due, budget, failures))
+        if due:
+            _, next_due = self._look([], failures)
+        self._complain(failures)
+        return Swept(
+            [hint for each in done for hint in each.hints],
+            next_due,
+            [record for each in done for record in each.crashed],
+            [record for each in done for record in each.expired],
+        )
+
+    def _look(
+        self, steps: Sequence[Step], failures: dict[str, Exception]
+    ) -> tuple[list[Step], datetime | None]:
+        """Return the steps that have something to do, and when the next row falls due."""
+        due: list[Step] = []
+        with self._read() as db:
+            jobs = Jobs(db, self._clock.now())
+            for step in filter(self._is_time, steps):
+                try:
+                    if step.find(jobs, 1):
+                        due.append(step)
+                    else:
+                        self._idle_at[step.name] = self._clock.monotonic()
+                except Exception as error:
+                    failures[step.name] = error
+            return due, jobs.next_due()
+
+    def _is_time(self, step: Step) -> bool:
+        idle_at = self._idle_at.get(step.name)
+        return idle_at is None or self._clock.monotonic() - idle_at >= step.every
+
+    def _take(
+        self, steps: Sequence[Step], budget: int, failures: dict[str, Exception]
+    ) -> Iterator[Done]:
+        for step in steps:
+            left = budget
+            try:
+                while left > 0:
+                    batch = min(left, MAX_BATCH)
+                    # Found again where nobody else can change it meanwhile.
+                    done = self._write(partial(_do, step, batch))
+                    yield done
+                    left = left - batch if done.rows >= batch else 0
+            except Exception as error:
+                failures[step.name] = error
+                if isinstance(error, StoreBusyError):
+                    # The other steps would wait just as long, while timeouts go unseen.
+                    return
+
+    def _complain(self, failures: Mapping[str, Exception]) -> None:
+        """Say what failed, unless it failed in the same way the last time."""
+        for step, error in failures.items():
+            if self._failing.get(step) != repr(error):
+                _logger.error(
+                    "upkeep of the store: %s failed. The other steps go on; this is said once, "
+                    "and tried again each time",
+                    step,
+                    exc_info=error,
+                )
+        self._failing = {step: repr(error) for step, error in failures.items()}
+
+    def _steps(self, store: str, known: Mapping[str, str]) -> list[Step]:
+        def moved(records: Sequence[JobRecord]) -> Done:
+            queued = [record for record in records if record.state is JobState.QUEUED]
+            hints = [Hint(store, each.queue, each.id, each.fence) for each in queued]
+            return Done(len(records), hints)
+
+        def save_rescued(jobs: Jobs, lost: Sequence[JobRecord]) -> Done:
+            saved = [jobs.save(record, rescued(record, jobs.now)) for record in lost]
+            return moved(saved)._replace(crashed=saved)
+
+        def forget_dead(jobs: Jobs, _: Sequence[Any]) -> Done:
+            self._workers.forget_dead(jobs.db)
+            return Done()
+
+        return [
+            # First of all, so that what this sweep moves is not hinted at twice.
+            Step("rehint", _silent_queues, lambda jobs, queues: _rehint(jobs, store, queues)),
+            Step("rescue", self._workers.abandoned, save_rescued),
+            Step("forget", lambda jobs, _: self._workers.dead(jobs.db), forget_dead),
+            Step("stage", _due, lambda jobs, due: moved(_stage(jobs, due))),
+            Step(
+                "unpark",
+                lambda jobs, limit: _fitting(jobs, known, limit),
+                lambda jobs, parked: moved(_unpark(jobs, parked)),
+            ),
+            Step("prune", lambda jobs, limit: _outlived(jobs, self._limits, limit), _delete),
+            Step(
+                "cap",
+                lambda jobs, limit: _beyond_cap(jobs, self._limits, limit),
+                _delete,
+                every=_COUNT_EVERY,
+            ),
+        ]
+
+
+def _do(step: Step, budget: int, jobs: Jobs) -> Done:
+    return step.do(jobs, step.find(jobs, budget))
+
+
+def _silent_queues(jobs: Jobs, limit: int) -> list[str]:
+    """Return queues whose hints seem to be lost."""
     now = to_micros(jobs.now)
     before = now - _REHINT_AFTER
     hinted_at: dict[str, int] = dict(jobs.db.all(_HINTED))
-    hints: list[Hint] = []
+    silent: list[str] = []
     for queue in runnable_queues(jobs.db):
         # One in the future: the system's clock was put back.
-        if before < hinted_at.get(queue, before) <= now:
-            continue
-        if jobs.db.one(_WAITS_LONG, (queue, before)):
-            jobs.db.execute(_NOTE_HINTED, (queue, now))
-            rows = jobs.db.all(_RUNNABLE, (queue, MAX_REHINTS))
-            hints += [Hint(store, queue, job_id, fence) for job_id, fence in rows]
-    return hints
+        if len(silent) < limit and not before < hinted_at.get(queue, before) <= now:
+            silent += [queue] * len(jobs.db.all(_WAITS_LONG, (queue, before)))
+    return silent
 
 
-def rescue(jobs: Jobs, workers: Workers, budget: int) -> list[JobRecord]:
-    """Take the attempts of dead workers from them."""
-    lost = workers.abandoned(jobs, budget)
-    workers.forget_dead(jobs.db)
-    return [jobs.save(record, rescued(record, jobs.now)) for record in lost]
+def _rehint(jobs: Jobs, store: str, queues: Sequence[str]) -> Done:
+    """Return hints to *queues*. One process gets them."""
+    hints: list[Hint] = []
+    for queue in queues:
+        jobs.db.execute(_NOTE_HINTED, (queue, to_micros(jobs.now)))
+        rows = jobs.db.all(_RUNNABLE, (queue, MAX_REHINTS))
+        hints += [Hint(store, queue, job_id, fence) for job_id, fence in rows]
+    return Done(len(queues), hints)
 
 
-def stage(jobs: Jobs, budget: int) -> list[JobRecord]:
-    """Queue what has fallen due."""
-    return [
-        jobs.save(record, record._replace(state=JobState.QUEUED))
-        for record in jobs.select(DUE_BEFORE, (to_micros(jobs.now), budget))
-    ]
+def _due(jobs: Jobs, limit: int) -> list[JobRecord]:
+    return jobs.select(DUE_BEFORE, (to_micros(jobs.now), limit))
 
 
-def unpark(jobs: Jobs, known: Mapping[str, str], budget: int) -> list[JobRecord]:
-    """Queue parked jobs whose task is known by another digest than the one they did not fit."""
+def _stage(jobs: Jobs, due: Sequence[JobRecord]) -> list[JobRecord]:
+    return [jobs.save(record, record._replace(state=JobState.QUEUED)) for record in due]
+
+
+def _fitting(jobs: Jobs, known: Mapping[str, str], limit: int) -> list[JobRecord]:
+    """Return parked jobs whose task is known by another digest than the one they did not fit."""
     waiting: list[JobRecord] = []
-    for task, digest in jobs.db.all(_PARKED_KINDS):
-        if known.get(task, digest) != digest and len(waiting) < budget:
-            waiting += jobs.select(_PARKED, (task, digest, budget - len(waiting)))
-    return [jobs.save(record, resumed(record, jobs.now)) for record in waiting]
+    for (task,) in jobs.db.all(_PARKED_TASKS):
+        if task in known:
+            for condition in _PARKED_FOR_OTHERS:
+                if len(waiting) < limit:
+                    waiting += jobs.select(condition, (task, known[task], limit - len(waiting)))
+    return waiting
 
 
-def prune(jobs: Jobs, limits: Limits, budget: int) -> None:
-    """Delete finished jobs past their time to live, then the oldest beyond the cap."""
-    for state, keep in limits.keep.items():
-        past = jobs.db.all(_PAST, (state.value, to_micros(jobs.now - keep), budget))
-        jobs.delete(job_id for (job_id,) in past)
+def _unpark(jobs: Jobs, parked: Sequence[JobRecord]) -> list[JobRecord]:
+    return [jobs.save(record, resumed(record, jobs.now)) for record in parked]
+
+
+def _past(jobs: Jobs, before: Mapping[JobState, datetime], limit: int) -> list[str]:
+    """Return the jobs that ended by the time of their end in *before*, the oldest first."""
+    past = [
+        row
+        for state, instant in before.items()
+        for row in jobs.db.all(_PAST, (state.value, to_micros(instant), limit))
+    ]
+    return [job_id for _, _, job_id in sorted(past)[:limit]]
+
+
+def _outlived(jobs: Jobs, limits: Limits, limit: int) -> list[str]:
+    """Return finished jobs past their time to live."""
+    return _past(jobs, {state: jobs.now - keep for state, keep in limits.keep.items()}, limit)
+
+
+def _beyond_cap(jobs: Jobs, limits: Limits, limit: int) -> list[str]:
+    """Return the oldest of the finished jobs that are too many."""
     ((finished,),) = jobs.db.all(_FINISHED)
-    if finished > limits.max_finished:
-        excess = min(finished - limits.max_finished, budget)
-        oldest = jobs.db.all(_OLDEST, (to_micros(jobs.now), excess))
-        jobs.delete(job_id for (job_id,) in oldest)
+    excess = min(finished - limits.max_finished, limit)
+    return _past(jobs, dict.fromkeys(FINISHED, jobs.now), excess) if excess > 0 else []
+
+
+def _delete(jobs: Jobs, job_ids: Sequence[str]) -> Done:
+    jobs.delete(job_ids)
+    return Done(len(job_ids))
 
 
 def discard(jobs: Jobs, states: Collection[JobState], before: datetime, limit: int) -> int:
     """Delete at most *limit* jobs that ended so at *before* or earlier, the oldest first."""
-    words = ", ".join(f"'{state.value}'" for state in sorted(states))
-    old = jobs.db.all(_ENDED_BEFORE % words, (to_micros(before), limit))
-    jobs.delete(job_id for (job_id,) in old)
+    old = _past(jobs, dict.fromkeys(states, before), limit)
+    jobs.delete(old)
     return len(old)

@@ -119,10 +119,18 @@ class Workers:
             stranger = WorkerRecord(worker, "", 0, self._clock.now())
             self.register(db, self._mine.get(worker, stranger))
             return
-        slot, boot, beat = row
+        slot, *beat = row
+        if self._is_old(Moment(*beat)):
+            db.execute(_BEAT, (*self._moment(), slot))
+
+    def needs_beat(self, db: Connection, worker: str) -> bool:
+        """Whether :meth:`beat` would write."""
+        row = db.one(_LAST_BEAT, (worker,))
+        return row is None or row[0] != self._slots.get(worker) or self._is_old(Moment(*row[1:]))
+
+    def _is_old(self, beat: Moment) -> bool:
         now = self._moment()
-        if boot != now.boot or abs(now.beat - beat) >= _BEAT_EVERY:
-            db.execute(_BEAT, (*now, slot))
+        return beat.boot != now.boot or abs(now.beat - beat.beat) >= _BEAT_EVERY
 
     def retire(self, db: Connection, worker: str) -> None:
         db.execute("DELETE FROM worker WHERE id = ?", (worker,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -27,6 +26,7 @@ from flask_later.errors import (
     UnsupportedError,
     closest,
 )
+from flask_later.logs import Log
 from flask_later.runtime import job_log, termination
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.lifecycle import Lifecycle, Process
@@ -53,7 +53,7 @@ T = TypeVar("T")
 LIFECYCLE_KEY = "later.lifecycle"
 PREPARED_KEY = "later.prepared"
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 _REACHES = ("process", "machine", "network")
 

@@ -7,15 +7,15 @@ jobs carry ``job``, a :class:`~flask_later.core.job.JobRecord` as it was stored.
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
 from threading import current_thread, main_thread
 from typing import Any
 
 from blinker import NamedSignal, Namespace
 
+from flask_later.logs import Log
+
 _namespace = Namespace()
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: A job was stored. Sent in the process that enqueued it.
 job_enqueued = _namespace.signal("job-enqueued")
@@ -58,6 +58,4 @@ def send(signal: NamedSignal, app: object, **facts: Any) -> None:
             if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
                 # Somebody's Ctrl-C; on a thread of ours it was only raised.
                 raise
-            # Not even a logging handler that raises takes down who says what happened.
-            with suppress(Exception):
-                _logger.exception("a receiver of the signal %r raised", signal.name)
+            _logger.exception("a receiver of the signal %r raised", signal.name)

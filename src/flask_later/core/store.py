@@ -7,7 +7,7 @@ An author of a store implements :class:`Store` and proves it with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -212,6 +212,14 @@ class QueueStats(NamedTuple):
     oldest_run_at: datetime | None
 
 
+class Finding(NamedTuple):
+    """What somebody who looks after a store should know. ``advice`` is the line to type."""
+
+    level: Literal["ok", "warning", "error"]
+    text: str
+    advice: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The bounds that a store keeps."""
@@ -250,6 +258,8 @@ class Store(ABC):
 
     #: Names this store in hints; the same for all processes that share it.
     identity: str
+    #: Where it is, for people to read: never with a password.
+    place: str = ""
     #: Whether a job survives the process that stored it.
     durable: bool
     reach: Reach
@@ -366,6 +376,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def prune(self, states: Collection[JobState], before: datetime, limit: int) -> int:
+        """Delete at most *limit* records that ended in one of *states* at *before* or earlier.
+
+        The oldest go first. What is not finished stays, whatever *states* says, and so does what
+        still keeps its unique key. Returns how many went.
+        """
+
+    @abstractmethod
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
         """Store *record* if *schedule* has not yet fired at *due_at* or later, in one commit.
 
@@ -393,3 +411,10 @@ class Store(ABC):
         asleep until then, and wake it if there still is something. Who writes calls it after the
         commit. A hint: it may be lost. No topics: all who wait in this process.
         """
+
+    def examine(self) -> Iterator[Finding]:
+        """Yield what can be said about the health of the store, for ``flask later doctor``.
+
+        Changes nothing. It may take long, so each finding comes as soon as it is known.
+        """
+        return iter(())

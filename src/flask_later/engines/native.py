@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from flask_later.core.engine import Engine, Ran, Run, ServeOptions
 from flask_later.core.job import Hint
 from flask_later.core.store import Store
+from flask_later.logs import Log
 from flask_later.runtime.threads import ThreadGroup
 
 #: Seconds after which an idle thread looks again. The store wakes it before that; this bounds
@@ -18,7 +18,7 @@ _LOOK_AGAIN = 5.0
 #: Seconds between an error of ours, or of the store, and the next try.
 _PAUSE = 1.0
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 
 class NativeEngine(Engine):
@@ -59,7 +59,7 @@ class NativeEngine(Engine):
             try:
                 if self._run(None, self._goes_on) is not Ran.RAN and self._goes_on():
                     self._store.wait(self._queues, _LOOK_AGAIN)
-            except Exception:
+            except BaseException:
                 _logger.exception("a worker thread met an error that is not a task's; it goes on")
                 self._closing.wait(_PAUSE)
         # It may have been woken for a job that another has to take now.

@@ -8,7 +8,6 @@ over, giving a place back) uses operations that are atomic and reentrant, and no
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections import deque
@@ -20,6 +19,7 @@ from typing import Any, Protocol, cast, final
 
 from flask_later.core.clock import Clock
 from flask_later.errors import CallbackQueueFullError
+from flask_later.logs import Log
 from flask_later.signals import callback_failed, callbacks_dropped, send
 
 from .threads import ThreadGroup, is_interrupt
@@ -36,7 +36,7 @@ REPORT_EVERY = 10.0
 #: Why callbacks were dropped, as ``reason`` of the signal says it.
 FULL, STOPPED = "full", "stopped"
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 
 class App(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import lru_cache
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -11,7 +10,9 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, MapAdapter
 
-_logger = logging.getLogger(__name__)
+from flask_later.logs import Log
+
+_logger = Log(__name__)
 
 _NO_REQUEST = "outside of request context"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from flask_later import signals
 from flask_later.core.job import JobRecord
 from flask_later.core.retry import Failure, TryAgain
+from flask_later.logs import Log
 from flask_later.tasks.current import Attempt, current_attempt
 
-_logger = logging.getLogger("flask_later.jobs")
+_logger = Log("flask_later.jobs")
 
 #: A job that was given back this often will hardly ever get through.
 _MANY_RELEASES = 3

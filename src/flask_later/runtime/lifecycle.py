@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple
 from flask_later import signals
 from flask_later.core.engine import Ran, never
 from flask_later.core.job import Hint
+from flask_later.logs import Log
 from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.part import Part
@@ -29,7 +29,7 @@ from flask_later.runtime.surroundings import complaints, ends_with_response
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 
 class Process(NamedTuple):

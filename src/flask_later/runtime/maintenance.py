@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import threading
 from collections.abc import Callable
+from functools import partial
 
 from flask_later.core.store import DUE
+from flask_later.logs import Log
 from flask_later.runtime.threads import join_all, start_thread
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: Seconds between two looks when nothing falls due before.
 _TICK = 1.0
@@ -24,7 +26,7 @@ class Maintenance:
     def __init__(self, state: AppState, worker: Worker) -> None:
         self._state = state
         self._worker = worker
-        self._stopping = False
+        self._stopping = threading.Event()
         #: The steps that failed at the last look, and how: said once.
         self._failing: dict[str, str] = {}
 
@@ -32,7 +34,7 @@ class Maintenance:
         self._thread = start_thread("later-maintenance", self._work)
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._state.store.wake(())
 
     def join(self, deadline: float) -> None:
@@ -67,15 +69,22 @@ class Maintenance:
         return _TICK if left is None else left
 
     def _work(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             pauses = [self._try(name, step) for name, step in self._steps().items()]
-            self._state.store.wait((DUE,), max(0.0, min(_TICK, *pauses)))
+            pause = max(0.0, min(_TICK, *pauses))
+            # A stop that came meanwhile has woken those who waited then.
+            if not self._stopping.is_set():
+                self._stopping.wait(self._try("wait", partial(self._wait, pause)))
+
+    def _wait(self, pause: float) -> float:
+        self._state.store.wait((DUE,), pause)
+        return 0.0
 
     def _try(self, name: str, step: Callable[[], float]) -> float:
         """Take *step*; one that fails does not keep the others from their work."""
         try:
             pause = step()
-        except Exception as error:
+        except BaseException as error:
             if self._failing.get(name) != repr(error):
                 self._failing[name] = repr(error)
                 _logger.exception("maintenance: %s failed; it goes on and says so once", name)

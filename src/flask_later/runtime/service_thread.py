@@ -6,7 +6,6 @@ next run follows after a pause that grows from one second to a minute.
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import traceback
@@ -18,6 +17,7 @@ from functools import partial
 from typing import Any, Generic, cast
 
 from flask_later.core.clock import Clock
+from flask_later.logs import Log
 from flask_later.signals import send, service_failed
 
 from .service import App, Binding, Control, Inbox, QueueService, Service
@@ -150,7 +150,7 @@ class ServiceThread(Generic[S_co]):
         self._app = app
         self._facts = facts
         self._clock = clock
-        self._logger = logging.getLogger(f"flask_later.services.{definition.name}")
+        self._logger = Log(f"flask_later.services.{definition.name}")
         self.control = Control(clock)
         self.inbox: Inbox[Any] | None = None
         if definition.maxsize is not None:
@@ -249,7 +249,7 @@ class ServiceThread(Generic[S_co]):
     def _make(self) -> S_co:
         instance = self._definition.make()
         name = self._definition.name
-        binding = Binding(name, self._app, self._logger, self.control, self.inbox)
+        binding = Binding(name, self._app, self._logger.logger, self.control, self.inbox)
         instance.bind_to_app(binding)
         return instance
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
 from flask_later.core.clock import Clock
 from flask_later.errors import InvalidTaskError, ServiceStoppedError, UnknownServiceError
+from flask_later.logs import Log
 
 from .service import App, Item, QueueService, Seconds, ServiceBase, StopReason, in_seconds
 from .service_definitions import S_co, ServiceDefinition
@@ -16,7 +16,7 @@ from .service_thread import Facts, ServiceInfo, ServiceStatus, ServiceThread
 
 S = TypeVar("S", bound=ServiceBase)
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 
 class ServiceHandle(Generic[S_co]):

@@ -7,12 +7,13 @@ start any more once the interpreter has begun to end (CPython 3.12).
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
 
-_logger = logging.getLogger(__name__)
+from flask_later.logs import Log
+
+_logger = Log(__name__)
 
 
 def is_interrupt(error: BaseException) -> bool:

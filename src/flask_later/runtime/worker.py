@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import random
@@ -33,13 +32,14 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.errors import StoreError
+from flask_later.logs import Log
 from flask_later.runtime import execution
 from flask_later.runtime.coroutines import Loops
 from flask_later.runtime.execution import Call, Ended
 from flask_later.tasks.current import Attempt
 from flask_later.tasks.state import AppState
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: Seconds between two notes of the same attempt, so that progress costs few commits.
 _NOTE_EVERY = 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -16,11 +15,12 @@ from werkzeug.local import LocalProxy
 
 from flask_later.core.job import Progress, StopReason
 from flask_later.core.store import Claim, Note
+from flask_later.logs import Log
 from flask_later.tasks.snapshot import NO_REQUEST, Snapshot
 
 T = TypeVar("T")
 
-_logger = logging.getLogger("flask_later.job")
+_logger = Log("flask_later.job")
 
 #: Log lines that wait to be stored; a task that writes faster loses the oldest.
 _MAX_LINES = 1_000

@@ -116,9 +116,9 @@ class Rows:
         rows = (place[2] for place in places if place is not None)
         return min(rows, key=_end_and_order, default=None)
 
-    def oldest_finished(self) -> Row | None:
-        """Return the finished row that ended first."""
-        rows = filter(None, map(self.oldest, FINISHED))
+    def oldest_finished(self, states: Collection[JobState] = FINISHED) -> Row | None:
+        """Return the row in one of these final states that ended first."""
+        rows = filter(None, map(self.oldest, states))
         return min(rows, key=_end_and_order, default=None)
 
     def __iter__(self) -> Iterator[Row]:

@@ -72,6 +72,7 @@ class MemoryStore(Store):
     durable = False
     reach = "process"
     rescue_after = inf
+    place = "memory://"
 
     def __init__(self, clock: Clock, limits: Limits = DEFAULT_LIMITS) -> None:
         self.identity = f"memory-{secrets.token_hex(8)}"
@@ -357,6 +358,16 @@ class MemoryStore(Store):
                     break
                 self._drop(row)
         self._drop_surplus(now)
+
+    def prune(self, states: Collection[JobState], before: datetime, limit: int) -> int:
+        wanted = FINISHED.intersection(states)
+        with self._lock:
+            for pruned in range(limit):
+                row = self._rows.oldest_finished(wanted)
+                if row is None or end_of(row.record) > before:
+                    return pruned
+                self._drop(row)
+            return limit
 
     def _drop_surplus(self, now: datetime) -> None:
         surplus = self._rows.finished - self._limits.max_finished

@@ -78,6 +78,7 @@ class SQLiteStore(Store):
         self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
     ) -> None:
         self._path = path.absolute()
+        self.place = str(self._path)
         self._clock = clock
         self._limits = limits
         self._patience = patience

@@ -7,7 +7,6 @@ does not keep the others from their work.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -19,6 +18,7 @@ from flask_later.core.job import FINISHED, Hint, JobRecord, JobState
 from flask_later.core.states import rescued, resumed
 from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Limits, Swept
 from flask_later.errors import StoreBusyError
+from flask_later.logs import Log
 
 from .claims import runnable_queues
 from .connection import Connection
@@ -26,7 +26,7 @@ from .jobs import DUE_BEFORE, Jobs
 from .rows import to_micros
 from .workers import Workers
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: The most rows that one transaction moves, so that nobody waits long for the file.
 MAX_BATCH = 500

@@ -101,3 +101,30 @@ class PruningContract(ContractBase):
             store.sweep(2, {})
             left.append(len(store.get(record.id for record in records)))
         assert left == [3, 1, 0]
+
+    def test_records_can_be_pruned_before_their_time(
+        self, store: Store, clock: PatientClock, worker: str
+    ) -> None:
+        """Those that ended so by then, the oldest first, at most so many."""
+        first = finish(store, worker)
+        clock.advance(1)
+        failed = finish(store, worker, JobState.FAILED)
+        clock.advance(1)
+        last = finish(store, worker)
+        assert store.prune({JobState.SUCCEEDED}, first.finished_at or clock.now(), 10) == 1
+        assert is_gone(store, first)
+        assert store.prune(FINISHED, clock.now(), 1) == 1
+        assert is_gone(store, failed)
+        assert store.prune(FINISHED, clock.now(), 10) == 1
+        assert is_gone(store, last)
+        assert store.prune(FINISHED, clock.now(), 10) == 0
+
+    @pytest.mark.parametrize("state", sorted(frozenset(JobState) - FINISHED))
+    def test_nothing_unfinished_is_pruned(
+        self, store: Store, clock: PatientClock, worker: str, state: JobState
+    ) -> None:
+        """Whatever is asked for."""
+        record = start(store, worker)._replace(id="a" * 32, state=state)
+        store.add([record])
+        assert store.prune(frozenset(JobState), clock.now(), 10) == 0
+        assert not is_gone(store, record)

@@ -1,0 +1,52 @@
+"""Maintenance: it goes on, whatever happens to the store or to the log."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+import pytest
+from tests.shop import PATIENCE, Shop
+
+from flask_later.core.clock import SystemClock
+from flask_later.core.store import DUE
+from flask_later.errors import StoreError
+from flask_later.extension import PREPARED_KEY, Prepared
+from flask_later.stores.memory import MemoryStore
+
+
+class RestlessStore(MemoryStore):
+    """Cannot wait for what falls due, the first time."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(SystemClock())
+        self.errors = [error]
+
+    def wait(self, topics: Collection[str], timeout: float) -> None:
+        if DUE in topics and self.errors:
+            raise self.errors.pop()
+        super().wait(topics, timeout)
+
+
+class Broken(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError("disk full")
+
+
+@pytest.mark.parametrize("error", [StoreError("locked"), ValueError(), SystemExit()])
+def test_a_store_that_cannot_wait_does_not_end_it(error: BaseException) -> None:
+    """Nor does a log that cannot say so; what falls due afterwards runs."""
+    handler, logger = Broken(), logging.getLogger("flask_later")
+    logger.addHandler(handler)
+    try:
+        with Shop(THREADS=1) as shop:
+            app, store = shop.make_app(), RestlessStore(error)
+            app.extensions[PREPARED_KEY] = Prepared(store=store)
+            shop.__dict__["app"] = app
+            shop.later.start(app)
+            task = shop.later.task(name="now")(lambda: "now")
+            job = shop.enqueue(task.using(delay=0.1))
+            assert job.wait(timeout=PATIENCE).result == "now"
+            assert not store.errors
+    finally:
+        logger.removeHandler(handler)

@@ -219,7 +219,7 @@ def test_an_error_within_a_transaction_undoes_it(path: Path, clock: VirtualClock
 
 def test_a_full_disk_stores_nothing(store: SQLiteStore) -> None:
     """The error is one of ours; with room again the store goes on."""
-    connection = store._connections.get()
+    connection = store._writer._connect()
     ((pages,),) = connection.all("PRAGMA page_count")
     connection.execute(f"PRAGMA max_page_count = {pages}")
     records = [make_record(payload="x" * 100_000)]
@@ -232,7 +232,7 @@ def test_a_full_disk_stores_nothing(store: SQLiteStore) -> None:
 def test_adding_reaches_the_disk_and_settling_need_not(store: SQLiteStore) -> None:
     """What add has answered survives a power cut."""
     store.add([make_record()])
-    connection = store._connections.get()
+    connection = store._writer._connect()
     assert connection.all("PRAGMA synchronous") == [(2,)]
     store.exchange("w", (), Want(1))
     assert connection.all("PRAGMA synchronous") == [(1,)]

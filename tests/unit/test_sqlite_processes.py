@@ -133,12 +133,15 @@ from flask_later.testing.records import make_record
 store = SQLiteStore(Path(sys.argv[1]), SystemClock())
 store.open()
 store.add([make_record()])
+store.find()
 raw = store._connections.get()._raw
+writing = store._writer._connect()._raw
 
 # A connection of a thread that the child does not have.
 asked, leave = threading.Event(), threading.Event()
 def ask():
     store.add([make_record()])
+    store.find()
     asked.set()
     leave.wait()
 thread = threading.Thread(target=ask)
@@ -147,14 +150,16 @@ asked.wait()
 
 child = os.fork()
 if child == 0:
-    assert len(connection._graveyard) == 2, connection._graveyard
-    assert raw in connection._graveyard
+    assert len(connection._graveyard) == 3, connection._graveyard
+    assert {raw, writing} <= {*connection._graveyard}
     if sys.argv[2] == "open":
         store.open()
         store.add([make_record()])
         assert store._connections.get()._raw is not raw
+        assert store._writer._connect()._raw is not writing
         store.close()
     raw.execute("SELECT 1")
+    writing.execute("SELECT 1")
     # Ends as a worker of a server does: the interpreter clears away everything it knows.
     thread._tstate_lock = None
     sys.exit(0)
@@ -166,6 +171,7 @@ assert Path(sys.argv[1] + "-wal").exists(), "the child deleted the WAL"
 for _ in range(10):
     store.add([make_record()])
 assert store._connections.get()._raw is raw
+assert store._writer._connect()._raw is writing
 print(len(store.find().records))
 store.close()
 """

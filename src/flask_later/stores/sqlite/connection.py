@@ -1,4 +1,7 @@
-"""Connections to the file: one for each thread of each process, and none that crosses a fork."""
+"""Connections to the file: of each process one that writes and one for each thread that reads.
+
+None crosses a fork.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +48,15 @@ if sys.platform != "win32":
 
 
 class Connection:
-    """A connection of one thread; another may close it."""
+    """A connection that one thread uses at a time; another may close it.
 
-    def __init__(self, path: Path, patience: float) -> None:
+    :param timeout: seconds for which SQLite itself waits for other processes; *patience* if None.
+    """
+
+    def __init__(self, path: Path, patience: float, timeout: float | None = None) -> None:
         self._path = path
         self._patience = patience
         self._pid = os.getpid()
-        # Held for each transaction, so that nobody closes what is in use.
         self._lock = threading.RLock()
         self._synchronous = ""
         self.closed = False
@@ -59,7 +64,7 @@ class Connection:
             # mode=rw: a file that somebody deleted is an error, not a new and empty store.
             self._raw = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw",
-                timeout=patience,
+                timeout=patience if timeout is None else timeout,
                 isolation_level=None,
                 check_same_thread=False,
                 uri=True,
@@ -87,19 +92,41 @@ class Connection:
     @contextmanager
     def read(self) -> Generator[Connection]:
         """A transaction that sees one state of the file, and never waits for those who write."""
-        with self._transaction("BEGIN"):
-            yield self
-
-    @contextmanager
-    def write(self, *, full: bool) -> Generator[Connection]:
-        """A transaction that writes, one at a time among all processes.
-
-        :param full: whether what it wrote has to survive a power cut that follows at once.
-        """
-        with self._lock:
-            self._synchronize("FULL" if full else "NORMAL")
-            with self._transaction("BEGIN IMMEDIATE"):
+        # Held meanwhile, so that nobody closes what is in use.
+        with self._lock, translated(self._path, self._patience):
+            if self.closed:
+                # Whoever asks again gets a new one.
+                raise StoreError(f"{self._path}: the store was closed meanwhile")
+            self._raw.execute("BEGIN")
+            try:
                 yield self
+                self.commit()
+            except BaseException:
+                self.roll_back()
+                raise
+
+    def begin(self, *, full: bool) -> None:
+        """Begin to write; only one connection at a time can, among all processes.
+
+        :param full: whether what is written has to survive a power cut that follows at once.
+        :raises sqlite3.OperationalError: if another writes.
+        """
+        self._synchronize("FULL" if full else "NORMAL")
+        self._raw.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End the transaction and keep what it wrote."""
+        self._raw.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        """End the transaction, whatever state it is in, and undo what it wrote."""
+        try:
+            # Some errors, such as a full disk, have ended the transaction already.
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+        except sqlite3.Error:
+            # Nobody knows what state it is in; whoever needs one gets a new one.
+            self.close()
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run *statement* and return the number of rows it changed."""
@@ -124,32 +151,8 @@ class Connection:
 
     def _synchronize(self, mode: str) -> None:
         if self._synchronous != mode:
-            with translated(self._path, self._patience):
-                self._raw.execute(f"PRAGMA synchronous = {mode}")
+            self._raw.execute(f"PRAGMA synchronous = {mode}")
             self._synchronous = mode
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Generator[None]:
-        with self._lock, translated(self._path, self._patience):
-            if self.closed:
-                # Whoever asks again gets a new one: the last outcomes of a stop are still stored.
-                raise StoreError(f"{self._path}: the store was closed meanwhile")
-            self._raw.execute(begin)
-            try:
-                yield
-                self._raw.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        try:
-            # Some errors, such as a full disk, have ended the transaction already.
-            if self._raw.in_transaction:
-                self._raw.execute("ROLLBACK")
-        except sqlite3.Error:
-            # Nobody knows what state it is in; the thread gets a new one.
-            self.close()
 
 
 class Connections:

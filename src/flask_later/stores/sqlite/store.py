@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from flask_later.core.clock import Clock
 from flask_later.core.job import (
@@ -57,6 +58,9 @@ from .jobs import HELD_BY, Jobs
 from .rows import from_micros, to_micros
 from .schema import prepare
 from .workers import RESCUE_AFTER, Workers
+from .writer import Writer
+
+T = TypeVar("T")
 
 #: Real and virtual seconds after which who waits looks for what other processes did.
 POLL = 0.5
@@ -83,8 +87,9 @@ class SQLiteStore(Store):
         self._limits = limits
         self._patience = patience
         self._connections = Connections(self._path, patience)
+        self._writer = Writer(self._path, patience, self._jobs, self._tell)
         self._workers = Workers(self._path, clock)
-        self._sweeper = sweeps.Sweeper(self._read, self._do, self._workers, clock, limits)
+        self._sweeper = sweeps.Sweeper(self._read, self._write, self._workers, clock, limits)
         self._pid = 0
         self._renew_waiters()
 
@@ -101,17 +106,19 @@ class SQLiteStore(Store):
 
     def close(self) -> None:
         self.wake(())
+        self._writer.close()
         self._connections.close()
 
     def register(self, worker: WorkerRecord) -> None:
-        with self._write() as jobs:
-            self._workers.register(jobs.db, worker)
+        self._write(lambda jobs: self._workers.register(jobs.db, worker))
 
     def retire(self, worker: str) -> Sequence[Hint]:
-        with self._write() as jobs:
+        def retire(jobs: Jobs) -> list[JobRecord]:
             held = jobs.select(HELD_BY, (worker,))
-            freed = [jobs.save(record, released(record, jobs.now)) for record in held]
             self._workers.retire(jobs.db, worker)
+            return [jobs.save(record, released(record, jobs.now)) for record in held]
+
+        freed = self._write(retire)
         self._workers.forget(worker)
         return self._hints(freed)
 
@@ -133,17 +140,16 @@ class SQLiteStore(Store):
         with self._connections.get().read() as db:
             yield db
 
-    @contextmanager
-    def _write(self, *, full: bool = False) -> Generator[Jobs]:
-        """One transaction; after it, those who wait for what it brought are woken.
+    def _write(self, operation: Callable[[Jobs], T], *, full: bool = False) -> T:
+        """One transaction, shared with other threads; it wakes those who wait for what it brought.
 
         What workers write is not synced to disk at once (*full*): after a power cut the last jobs
         they settled run again, which no store can rule out anyway.
         """
-        with self._connections.get().write(full=full) as db:
-            jobs = Jobs(db, self._clock.now())
-            yield jobs
-        self._tell(jobs)
+        return self._writer.write(operation, full=full)
+
+    def _jobs(self, db: Connection) -> Jobs:
+        return Jobs(db, self._clock.now())
 
     def _tell(self, jobs: Jobs) -> None:
         with self._lock:
@@ -162,18 +168,20 @@ class SQLiteStore(Store):
     # Adding
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
-        with self._write(full=True) as jobs:
-            return self._add(jobs, records)
+        return self._write(lambda jobs: self._add(jobs, records), full=True)
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
         due = to_micros(due_at)
-        with self._write(full=True) as jobs:
+
+        def tick(jobs: Jobs) -> bool:
             row = jobs.db.one("SELECT last_due FROM schedule WHERE name = ?", (schedule,))
             if row is not None and row[0] >= due:
                 return False
             self._add(jobs, [record])
             jobs.db.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?)", (schedule, due))
             return True
+
+        return self._write(tick, full=True)
 
     def schedules(self) -> Mapping[str, datetime]:
         with self._read() as db:
@@ -202,15 +210,17 @@ class SQLiteStore(Store):
     # Running
 
     def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
-        done: list[Claim] = []
-        stale: list[Claim] = []
-        with self._write() as jobs:
+        def exchange(jobs: Jobs) -> Handover:
+            done: list[Claim] = []
+            stale: list[Claim] = []
             for outcome in outcomes:
                 (done if self._settle(jobs, outcome) else stale).append(outcome.claim)
             taken = [self._claim(jobs, job_id, worker) for job_id in best(jobs.db, want)]
             if want.limit > 0:
                 self._workers.beat(jobs.db, worker)
-        return Handover(taken, done, stale)
+            return Handover(taken, done, stale)
+
+        return self._write(exchange)
 
     def _settle(self, jobs: Jobs, outcome: Outcome) -> bool:
         record = jobs.load(outcome.claim.job_id)
@@ -241,35 +251,41 @@ class SQLiteStore(Store):
                 has_to_beat = self._workers.needs_beat(db, worker)
                 if not has_to_beat and not news.leaves_out(jobs, worker, holding):
                     return news.stop_reasons(jobs, holding)
-        with self._write() as jobs:
+
+        def keep(jobs: Jobs) -> Mapping[Claim, StopReason]:
             self._workers.beat(jobs.db, worker)
             news.release_left_out(jobs, worker, holding)
             for note in notes:
                 news.keep(jobs, note, self._limits.max_log_lines)
             return news.stop_reasons(jobs, holding)
 
+        return self._write(keep)
+
     # Commands
 
     def command(self, job_id: str, command: Command) -> JobRecord:
-        with self._write(full=True) as jobs:
-            before = jobs.load(job_id)
-            if before is None:
-                raise JobNotFoundError(job_id)
-            after = commanded(before, command, jobs.now)
-            if isinstance(command, Discard):
-                jobs.delete([job_id])
-                return before
-            if isinstance(command, Retry) and after.unique_key is not None:
-                holder = jobs.holder(after.unique_key, besides=job_id)
-                if holder is not None:
-                    raise UniqueKeyTakenError(job_id, after.unique_key, holder.id)
-            return jobs.save(before, after)
+        return self._write(lambda jobs: self._command(jobs, job_id, command), full=True)
+
+    @staticmethod
+    def _command(jobs: Jobs, job_id: str, command: Command) -> JobRecord:
+        before = jobs.load(job_id)
+        if before is None:
+            raise JobNotFoundError(job_id)
+        after = commanded(before, command, jobs.now)
+        if isinstance(command, Discard):
+            jobs.delete([job_id])
+            return before
+        if isinstance(command, Retry) and after.unique_key is not None:
+            holder = jobs.holder(after.unique_key, besides=job_id)
+            if holder is not None:
+                raise UniqueKeyTakenError(job_id, after.unique_key, holder.id)
+        return jobs.save(before, after)
 
     def queue(self, name: str, command: QueueCommand) -> None:
         pause = "INSERT OR IGNORE INTO paused VALUES (?)"
         resume = "DELETE FROM paused WHERE queue = ?"
-        with self._write(full=True) as jobs:
-            jobs.db.execute(pause if isinstance(command, Pause) else resume, (name,))
+        statement = pause if isinstance(command, Pause) else resume
+        self._write(lambda jobs: jobs.db.execute(statement, (name,)), full=True)
 
     # Reading
 
@@ -302,12 +318,7 @@ class SQLiteStore(Store):
         return swept
 
     def prune(self, states: Collection[JobState], before: datetime, limit: int) -> int:
-        with self._write() as jobs:
-            return sweeps.discard(jobs, states, before, limit)
-
-    def _do(self, operation: Callable[[Jobs], sweeps.Done]) -> sweeps.Done:
-        with self._write() as jobs:
-            return operation(jobs)
+        return self._write(lambda jobs: sweeps.discard(jobs, states, before, limit))
 
     # Waiting
 

@@ -1,0 +1,193 @@
+"""The one connection of this process that writes, and how its threads share a commit."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from flask_later.errors import StoreBusyError
+
+from .connection import Connection
+from .jobs import Jobs
+from .trouble import is_busy, translated
+
+T = TypeVar("T")
+
+#: Seconds between two tries while another process writes: the first and the longest.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
+
+
+class _Entry:
+    """An operation on its way through a commit."""
+
+    __slots__ = ("answer", "deadline", "done", "error", "full", "operation")
+
+    def __init__(self, operation: Callable[[Jobs], Any], full: bool, deadline: float) -> None:
+        self.operation = operation
+        self.full = full
+        self.deadline = deadline
+        self.done = False
+        self.answer: Any = None
+        self.error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.done = True
+
+
+class Writer:
+    """Runs operations of many threads, as many as wait in one transaction.
+
+    There is no thread of its own: whoever gets the turn runs what all others have queued, and
+    those find it done once the turn is theirs. So a commit costs one thread nothing more than
+    without this, and sixteen threads share one.
+
+    An operation is called with the jobs as its transaction sees them. It has no other effect than
+    on that transaction, since it is called again if the commit was undone: because it failed
+    itself, or one that shared it.
+
+    :param begin: makes the jobs of a transaction that has just begun.
+    :param committed: is called with them after the commit, before anyone gets an answer.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        patience: float,
+        begin: Callable[[Connection], Jobs],
+        committed: Callable[[Jobs], None],
+    ) -> None:
+        self._path = path
+        self._patience = patience
+        self._begin_jobs = begin
+        self._committed = committed
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._pid = os.getpid()
+        self._turn = threading.Lock()
+        self._queue: deque[_Entry] = deque()
+        self._connection: Connection | None = None
+
+    def write(self, operation: Callable[[Jobs], T], *, full: bool) -> T:
+        """Run *operation* in a transaction; return its answer once that is committed.
+
+        :param full: whether what it wrote has to survive a power cut that follows at once.
+        :raises StoreBusyError: if another process writes for longer than the patience. Then
+            nothing was written.
+        :raises StoreError: if the file cannot be written. What *operation* raises passes through.
+        """
+        if self._pid != os.getpid():
+            # Whoever held the turn in the parent of the fork does not live here.
+            self._start_afresh()
+        mine = _Entry(operation, full, time.monotonic() + self._patience)
+        if not self._turn.acquire(blocking=False):
+            self._queue.append(mine)
+            self._await_turn(mine)
+        try:
+            if not mine.done:
+                self._lead(mine)
+        finally:
+            self._turn.release()
+        if mine.error is not None:
+            raise mine.error
+        return cast(T, mine.answer)
+
+    def close(self) -> None:
+        """Close the connection, once nobody uses it; the next write opens another."""
+        if self._pid != os.getpid():
+            return
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def _await_turn(self, mine: _Entry) -> None:
+        if self._turn.acquire(timeout=self._patience):
+            return
+        try:
+            self._queue.remove(mine)
+        except ValueError:
+            # Somebody has it in hand: only the end of that commit tells what became of it.
+            self._turn.acquire()
+        else:
+            raise StoreBusyError(self._patience)
+
+    def _lead(self, mine: _Entry) -> None:
+        """Run what is queued, *mine* in any case. The caller has the turn."""
+        batch = self._take_queued(mine)
+        try:
+            self._transact(batch, mine.deadline)
+        except StoreBusyError as error:
+            # It never began. The others are as patient as their own deadlines.
+            mine.fail(error)
+        except Exception as error:
+            if len(batch) == 1:
+                mine.fail(error)
+            else:
+                self._run_each(batch)
+        finally:
+            # Interrupted, or out of patience: the others have to see to themselves.
+            left = (entry for entry in batch[:0:-1] if not entry.done)
+            self._queue.extendleft(left)
+
+    def _take_queued(self, mine: _Entry) -> list[_Entry]:
+        batch = [mine]
+        while self._queue:
+            entry = self._queue.popleft()
+            if entry is not mine:
+                batch.append(entry)
+        return batch
+
+    def _run_each(self, batch: Sequence[_Entry]) -> None:
+        """Give each a transaction of its own, so that the one that fails harms no other."""
+        for entry in batch:
+            try:
+                self._transact([entry], entry.deadline)
+            except Exception as error:
+                entry.fail(error)
+
+    def _transact(self, batch: Sequence[_Entry], deadline: float) -> None:
+        with translated(self._path, self._patience):
+            db = self._connect()
+            self._begin(db, any(entry.full for entry in batch), deadline)
+            try:
+                jobs = self._begin_jobs(db)
+                for entry in batch:
+                    entry.answer = entry.operation(jobs)
+                db.commit()
+            except BaseException:
+                db.roll_back()
+                raise
+        for entry in batch:
+            entry.done = True
+        self._committed(jobs)
+
+    def _begin(self, db: Connection, full: bool, deadline: float) -> None:
+        """Begin as soon as no other process writes.
+
+        SQLite would wait by itself, but so long between two tries that a busy process starves.
+        """
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return db.begin(full=full)
+            except sqlite3.OperationalError as error:
+                if not is_busy(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(pause / 2, pause))
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _connect(self) -> Connection:
+        db = self._connection
+        if db is None or db.closed:
+            # Its waiting is done here, see _begin.
+            db = self._connection = Connection(self._path, self._patience, timeout=0.0)
+        return db

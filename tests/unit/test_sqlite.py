@@ -370,13 +370,16 @@ def test_asking_whether_to_stop_writes_nothing(store: SQLiteStore) -> None:
 def test_a_step_that_fails_keeps_no_other_from_its_work(
     store: SQLiteStore, clock: VirtualClock, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A row that cannot be read is said once, and what has fallen due is queued all the same."""
+    """A row that cannot be written is said once, and what has fallen due is queued all the same."""
     store.register(WorkerRecord("w", "localhost", 1, START))
     store.add([make_record()])
     store.exchange("w", (), Want(1))
     store.add([make_record(delay=1)])
     with raw(path) as other:
-        other.execute("UPDATE job SET progress = 'no JSON' WHERE state = 'running'")
+        other.execute(
+            "CREATE TRIGGER broken BEFORE UPDATE ON job WHEN old.state = 'running' "
+            "BEGIN SELECT RAISE(ABORT, 'broken'); END"
+        )
     clock.advance(10_000)
     for _ in range(2):
         store.add([make_record(delay=1)])

@@ -134,7 +134,17 @@ class Connection:
 
     def all(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of the answer."""
-        return self._run(statement, values).fetchall()
+        try:
+            return self._run(statement, values).fetchall()
+        except sqlite3.OperationalError as error:
+            if "Could not decode to UTF-8" not in str(error):
+                raise
+        # Somebody else wrote text that is none. It costs its own job only.
+        self._raw.text_factory = bytes
+        try:
+            return self._run(statement, values).fetchall()
+        finally:
+            self._raw.text_factory = str
 
     def one(self, statement: str, values: Sequence[Any] = ()) -> Row | None:
         """Return the first row of the answer, if there is one."""
@@ -202,7 +212,12 @@ def _whole_text(_: sqlite3.Cursor, row: Row) -> Row:
 
 
 def _to_text(value: Any) -> Any:
-    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return value.decode("utf-8", "backslashreplace")
 
 
 def _to_bytes(value: Any) -> Any:

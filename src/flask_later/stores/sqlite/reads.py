@@ -10,7 +10,7 @@ from flask_later.core.store import MAX_PAGE, JobFilter, Page, QueueStats
 
 from .connection import Connection
 from .jobs import SELECT
-from .rows import FIELDS, from_micros, to_record
+from .rows import FIELDS, from_micros, to_record, to_state
 
 _ROWS = f"SELECT {', '.join(FIELDS)}, seq FROM job "
 _COUNTS = "SELECT queue, state, count(*), min(run_at) FROM job GROUP BY queue, state"
@@ -52,9 +52,10 @@ def stats(db: Connection) -> list[QueueStats]:
     paused = {queue for (queue,) in db.all(_PAUSED)}
     counts: dict[str, dict[JobState, int]] = {queue: {} for queue in paused}
     oldest: dict[str, int] = {}
-    for queue, state, number, run_at in db.all(_COUNTS):
-        counts.setdefault(queue, {})[JobState(state)] = number
-        if state == JobState.QUEUED:
+    for queue, text, number, run_at in db.all(_COUNTS):
+        state, of_queue = to_state(text), counts.setdefault(queue, {})
+        of_queue[state] = of_queue.get(state, 0) + number
+        if state is JobState.QUEUED:
             oldest[queue] = run_at
     return [
         QueueStats(

@@ -7,7 +7,7 @@ the texts that SQLite's UTF-8 cannot (lone surrogates in a file name, say).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ from flask_later.core.job import (
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_STATES: Mapping[str, JobState] = {each.value: each for each in JobState}
+_UNTIL: Mapping[str, UniqueUntil] = {each.value: each for each in UniqueUntil}
+_MAX_UNREADABLE = 2_000
 
 Row = tuple[Any, ...]
 
@@ -46,18 +49,37 @@ def _value_of(member: JobState | StopReason | UniqueUntil) -> str:
     return member.value
 
 
+# The file is open to other hands. Numbers are checked by its tables; what else is in the way of
+# reading a row must not be in the way of all that want to read past it.
+
+
+def to_state(text: str) -> JobState:
+    """Return the state; one that nobody here knows is left to other code, as what is parked."""
+    return _STATES.get(text, JobState.PARKED)
+
+
 def _to_error(text: str) -> ErrorRecord:
-    return ErrorRecord(*json.loads(text))
+    try:
+        return ErrorRecord(*json.loads(text))
+    except (ValueError, TypeError):
+        return ErrorRecord("Unreadable", text[:_MAX_UNREADABLE])
 
 
-def _to_progress(text: str) -> Progress:
-    return Progress(*json.loads(text))
+def _to_progress(text: str) -> Progress | None:
+    try:
+        return Progress(*json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def _to_until(text: str) -> UniqueUntil:
+    return _UNTIL.get(text, UniqueUntil.FINISHED)
 
 
 _INSTANT = _Codec(to_micros, from_micros)
 _CODECS = {
-    "state": _Codec(_value_of, JobState),
-    "stop": _Codec(_value_of, StopReason),
+    "state": _Codec(_value_of, to_state),
+    "stop": _Codec(_value_of, {each.value: each for each in StopReason}.get),
     "error": _Codec(json.dumps, _to_error),
     "progress": _Codec(json.dumps, _to_progress),
     "created_at": _INSTANT,
@@ -65,7 +87,7 @@ _CODECS = {
     "started_at": _INSTANT,
     "finished_at": _INSTANT,
     "scheduled_at": _INSTANT,
-    "unique_until": _Codec(_value_of, {each.value: each for each in UniqueUntil}.__getitem__),
+    "unique_until": _Codec(_value_of, _to_until),
     "key_free_at": _INSTANT,
     "expires_at": _INSTANT,
 }

@@ -7,16 +7,36 @@ import secrets
 import sqlite3
 import time
 from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flask_later.errors import StoreError, StoreMismatchError
 
 from .locks import INIT, lock_file
+from .rows import to_micros
 from .trouble import is_busy, translated
 
 #: In the file's header: what the file is ("FLtr"), and which version of the tables it has.
 APPLICATION_ID = 0x464C7472
 VERSION = 1
+
+# What is counted with has to be a number, whoever writes it: at a row where it is not all would
+# stop that come to it, again and again.
+_COUNTS = ("priority", "fence", "attempts", "failures", "crashes", "releases")
+_INSTANTS = ("created_at", "run_at", "started_at", "finished_at", "scheduled_at", "key_free_at")
+_CHECKS = ",\n        ".join(
+    [
+        *(f"CHECK (typeof({name}) = 'integer')" for name in _COUNTS),
+        *(
+            f"CHECK ({name} IS NULL OR typeof({name}) = 'integer' AND {name} "
+            f"BETWEEN {to_micros(datetime.min.replace(tzinfo=UTC))} "
+            f"AND {to_micros(datetime.max.replace(tzinfo=UTC))})"
+            for name in (*_INSTANTS, "expires_at", "left_out")
+        ),
+        "CHECK (typeof(rank) = 'real')",
+        "CHECK (timeout IS NULL OR typeof(timeout) = 'real')",
+    ]
+)
 
 # Every index is partial, so that a job is in the few it needs in its state, and a backlog of one
 # kind does not slow down the others. They end in the state because SQLite would look it up in the
@@ -32,7 +52,7 @@ _TABLES = (
     # seq is the order in which jobs were stored; AUTOINCREMENT never uses one twice, so that the
     # cursor of a page stays right when jobs are deleted. left_out is since when the beats of its
     # worker have not named a running job.
-    """
+    f"""
     CREATE TABLE job (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -65,7 +85,8 @@ _TABLES = (
         unique_until TEXT NOT NULL,
         key_free_at INTEGER,
         expires_at INTEGER,
-        left_out INTEGER
+        left_out INTEGER,
+        {_CHECKS}
     )
     """,
     "CREATE INDEX job_ready ON job (queue, rank, seq, run_at, state) WHERE state = 'queued'",

@@ -1,0 +1,109 @@
+"""The app under fire: tasks that leave their effects in a file, and a view that enqueues."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import points  # noqa: F401 (first of all: it wraps what the library uses)
+from events import PATIENCE, new_key, record
+from flask import Flask, abort
+
+from flask_later import Later, Task, current_job
+from flask_later.errors import StoreError
+
+later = Later()
+
+
+def is_open(gate: str) -> bool:
+    return (Path(os.environ["LIVE_GATES"]) / gate).exists()
+
+
+def begin(key: str) -> None:
+    record("start", key=key, job=current_job.id, fence=current_job.fence)
+
+
+def end(key: str) -> None:
+    record("end", key=key, job=current_job.id, fence=current_job.fence)
+
+
+@later.task(name="effect")
+def effect(key: str, seconds: float = 0.0, ballast: str = "") -> str:
+    begin(key)
+    time.sleep(seconds)
+    end(key)
+    return key
+
+
+@later.task(name="hold")
+def hold(key: str) -> str:
+    """Waits until the test opens the gate of that name."""
+    begin(key)
+    deadline = time.monotonic() + 4 * PATIENCE
+    while not is_open(key) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    end(key)
+    return key
+
+
+@later.task(name="leave_child")
+def leave_child(key: str) -> None:
+    """Leaves a process behind that lives on when its parent is killed."""
+    begin(key)
+    child = os.fork()
+    if child == 0:
+        deadline = time.monotonic() + 4 * PATIENCE
+        while not is_open(key) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os._exit(0)
+    record("forked", key=key, child=child)
+    while not is_open(key):
+        time.sleep(0.01)
+    end(key)
+
+
+@later.task(name="die")
+def die(key: str, how: str) -> None:
+    begin(key)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    DEATHS[how]()
+    end(key)
+
+
+DEATHS: dict[str, Callable[[], object]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "segfault": lambda: ctypes.string_at(0),
+    "abort": os.abort,
+    "exit": lambda: os._exit(0),
+}
+TASKS = {task.name: task for task in (effect, hold, leave_child, die)}
+
+
+def produce(task: Task[..., object], *arguments: object, key: str = "") -> str | None:
+    """Enqueue, saying before and after what the caller knows of it."""
+    key = key or new_key()
+    record("offered", key=key)
+    try:
+        job = task.enqueue(key, *arguments)
+    except StoreError as error:
+        record("refused", key=key, error=type(error).__name__)
+        return None
+    record("acknowledged", key=key, job=job.id)
+    return job.id
+
+
+def create_app() -> Flask:
+    app = Flask(__name__, instance_path=os.environ["LIVE_INSTANCE"])
+    app.config.from_prefixed_env()
+    later.init_app(app)
+
+    @app.post("/enqueue/<float:seconds>")
+    def enqueue(seconds: float) -> str:
+        return produce(effect, seconds) or abort(503)
+
+    return app

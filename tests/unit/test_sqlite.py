@@ -16,7 +16,16 @@ import pytest
 from flask_later.core.clock import SystemClock, VirtualClock
 from flask_later.core.store import Claim, Limits, Want, WorkerRecord
 from flask_later.errors import QueueFullError, StoreBusyError, StoreError, StoreMismatchError
-from flask_later.stores.sqlite import SQLiteStore, claims, jobs, notes, reads, sweeps, workers
+from flask_later.stores.sqlite import (
+    SQLiteStore,
+    claims,
+    jobs,
+    notes,
+    reads,
+    schema,
+    sweeps,
+    workers,
+)
 from flask_later.stores.sqlite.locks import INIT, lock_file
 from flask_later.stores.sqlite.rows import to_micros
 from flask_later.testing.records import START, make_record
@@ -168,7 +177,7 @@ def test_the_header_says_what_the_file_is(path: Path) -> None:
     header = path.read_bytes()[:100]
     store.close()
     assert header[68:72] == b"FLtr"
-    assert int.from_bytes(header[60:64], "big") == 1
+    assert int.from_bytes(header[60:64], "big") == schema.OLDEST_CODE
 
 
 # Transactions

@@ -1,24 +1,37 @@
-"""The tables, and how a file comes to have them."""
+"""The tables, and how those of older files become today's.
+
+A file holds two numbers. ``tables`` in its table ``meta`` is the version of its tables. The
+``user_version`` in its header is the oldest version of this code that can work with them. So new
+code may add to the tables while old processes still run: a column that has a default, a table, an
+index. Only what old code cannot live with raises the second number.
+"""
 
 from __future__ import annotations
 
-import os
-import secrets
-import sqlite3
-import time
-from contextlib import closing, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
-from flask_later.errors import StoreError, StoreMismatchError
-
-from .locks import INIT, lock_file
 from .rows import to_micros
-from .trouble import is_busy, translated
 
-#: In the file's header: what the file is ("FLtr"), and which version of the tables it has.
+#: In the file's header: what the file is ("FLtr").
 APPLICATION_ID = 0x464C7472
-VERSION = 1
+#: The version of these tables, and of the code that knows them.
+VERSION = 2
+#: The oldest code that can work with them. That of version 1 does not count what it adds.
+OLDEST_CODE = 2
+
+#: What to do with a file of an older version, by the version that it has then. What is missing
+#: of TABLES after that is made.
+MIGRATIONS = {
+    2: (
+        "ALTER TABLE job ADD COLUMN unique_until TEXT NOT NULL DEFAULT 'finished'",
+        "ALTER TABLE job ADD COLUMN key_free_at INTEGER",
+        "ALTER TABLE job ADD COLUMN expires_at INTEGER",
+        "DROP INDEX job_unique",
+        "DROP INDEX job_finished",
+        # Its processes do not lock their slots; they register again with their next claim.
+        "DROP TABLE worker",
+    ),
+}
 
 # What is counted with has to be a number, whoever writes it: at a row where it is not all would
 # stop that come to it, again and again.
@@ -42,7 +55,7 @@ _CHECKS = ",\n        ".join(
 # kind does not slow down the others. They end in the state because SQLite would look it up in the
 # row otherwise, although the index has rows of one state only. No RETURNING, no STRICT: SQLite
 # 3.31 is enough.
-_TABLES = (
+TABLES = (
     """
     CREATE TABLE meta (
         key TEXT PRIMARY KEY,
@@ -147,113 +160,3 @@ _TABLES = (
     ) WITHOUT ROWID
     """,
 )
-
-
-def prepare(path: Path, patience: float) -> None:
-    """Make sure that *path* is a file of ours with the tables of this version.
-
-    Many processes may do so at once.
-
-    :raises StoreMismatchError: if it is somebody else's, or of a newer version; it is not touched.
-    :raises StoreBusyError: if it stays locked for *patience* seconds.
-    :raises StoreError: if this process may not write there.
-    """
-    try:
-        _prepare(path, patience)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror or error}. Let this process write to that folder, or choose "
-            f"another: LATER_STORE = 'sqlite:////var/lib/shop/later.sqlite3'."
-        ) from error
-
-
-def _prepare(path: Path, patience: float) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file(path).holding(INIT, patience):
-        _create_file(path)
-        _refuse_foreign(path)
-        with translated(path, patience), closing(_connect(path, "mode=rw", patience)) as raw:
-            _create_tables(raw, path)
-            _use_wal(raw, path, patience)
-
-
-def _connect(path: Path, options: str, patience: float) -> sqlite3.Connection:
-    address = f"{path.absolute().as_uri()}?{options}"
-    return sqlite3.connect(address, timeout=patience, isolation_level=None, uri=True)
-
-
-def _create_file(path: Path) -> None:
-    # Payloads are nobody else's business; SQLite gives its side files the same mode. A file that
-    # is there is not even opened: closing it again would drop this process's locks on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Look at the header only, as if the file could not change: no lock, no journal, no WAL."""
-    if path.stat().st_size == 0:
-        return
-    try:
-        with closing(_connect(path, "mode=ro&immutable=1", 0)) as raw:
-            application_id, _ = _header(raw)
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise StoreMismatchError(str(path), "it is not a SQLite file") from error
-        # The last process died while it wrote: what the journal puts right is judged later.
-        return
-    if application_id != APPLICATION_ID:
-        raise _foreign(path)
-
-
-def _create_tables(raw: sqlite3.Connection, path: Path) -> None:
-    if _has_tables(raw, path):
-        return
-    # All in one transaction, and before the file uses a WAL: so the header says what the file is
-    # from its first byte on, wherever a crash comes.
-    raw.execute("BEGIN IMMEDIATE")
-    if not _has_tables(raw, path):
-        for statement in _TABLES:
-            raw.execute(statement)
-        raw.execute("INSERT INTO meta VALUES ('identity', ?)", (f"sqlite-{secrets.token_hex(8)}",))
-        raw.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
-        raw.execute(f"PRAGMA user_version = {VERSION:d}")
-    raw.execute("COMMIT")
-
-
-def _has_tables(raw: sqlite3.Connection, path: Path) -> bool:
-    application_id, version = _header(raw)
-    if version > VERSION and application_id == APPLICATION_ID:
-        reason = f"it was written by a newer Flask-Later (tables {version}, here {VERSION})"
-        raise StoreMismatchError(str(path), reason)
-    if application_id == APPLICATION_ID:
-        return True
-    if raw.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        raise _foreign(path)
-    return False
-
-
-def _header(raw: sqlite3.Connection) -> tuple[int, int]:
-    (application_id,) = raw.execute("PRAGMA application_id").fetchone()
-    (version,) = raw.execute("PRAGMA user_version").fetchone()
-    return application_id, version
-
-
-def _foreign(path: Path) -> StoreMismatchError:
-    return StoreMismatchError(str(path), "it is the database of another program")
-
-
-def _use_wal(raw: sqlite3.Connection, path: Path, patience: float) -> None:
-    # Without the init lock (Windows) another process may be at it, and SQLite does not wait here.
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            (mode,) = raw.execute("PRAGMA journal_mode = WAL").fetchone()
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-            continue
-        if mode != "wal":
-            reason = "its file system cannot share memory between processes; use a local disk"
-            raise StoreMismatchError(str(path), reason)
-        return

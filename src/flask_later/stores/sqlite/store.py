@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sqlite3
 import threading
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,8 +57,8 @@ from . import reads, sweeps
 from .claims import best, runnable_queues
 from .connection import Connection, Connections
 from .jobs import HELD_BY, Jobs
+from .preparing import prepare
 from .rows import from_micros, to_micros
-from .schema import prepare
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
 
@@ -66,6 +68,9 @@ T = TypeVar("T")
 POLL = 0.5
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+_logger = logging.getLogger(__name__)
 
 
 class SQLiteStore(Store):
@@ -81,7 +86,8 @@ class SQLiteStore(Store):
     def __init__(
         self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
     ) -> None:
-        self._path = path.absolute()
+        # Its lock and its WAL lie beside the file itself, by whatever name it is called.
+        self._path = Path(os.path.realpath(path))
         self.place = str(self._path)
         self._clock = clock
         self._limits = limits
@@ -103,6 +109,10 @@ class SQLiteStore(Store):
             self._renew_waiters()
         with self._read() as db:
             ((self.identity,),) = db.all("SELECT value FROM meta WHERE key = 'identity'")
+        # Two processes on two files is a mistake that only a comparison of their logs shows.
+        _logger.info(
+            "jobs are kept in %s (%s, SQLite %s)", self._path, self.identity, sqlite3.sqlite_version
+        )
 
     def close(self) -> None:
         self.wake(())

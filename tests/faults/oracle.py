@@ -93,13 +93,19 @@ class Verdict:
         assert not self.handed_twice
         assert self.duplicates <= duplicates
 
-    def __str__(self) -> str:
-        return (
-            f"acknowledged {self.acknowledged}, recovered {self.recovered}, lost {len(self.lost)}, "
-            f"unexpected {len(self.unexpected)}, finished twice {len(self.finished_twice)}, "
-            f"fence wrong {len(self.fence_wrong)}, handed twice {len(self.handed_twice)}, "
-            f"duplicates {self.duplicates}, integrity {self.integrity}"
-        )
+    @property
+    def figures(self) -> dict[str, object]:
+        return {
+            "acknowledged": self.acknowledged,
+            "recovered": self.recovered,
+            "lost": len(self.lost),
+            "unexpected": len(self.unexpected),
+            "finished twice": len(self.finished_twice),
+            "fence wrong": len(self.fence_wrong),
+            "handed twice": len(self.handed_twice),
+            "duplicates": self.duplicates,
+            "integrity": self.integrity,
+        }
 
 
 def judge(path: Path, events: EventLog) -> Verdict:

@@ -36,6 +36,7 @@
     │   ├── JobTimeoutError
     │   ├── JobFailedError
     │   ├── JobCancelledError
+    │   │   └── JobExpiredError       nobody had begun it in time
     │   ├── InvalidTransitionError
     │   └── UniqueKeyTakenError
     ├── MalformedPayloadError         stored text is not what we wrote
@@ -512,6 +513,16 @@ class JobCancelledError(JobError):
 
     def __str__(self) -> str:
         return f"Job {self.job_id} was cancelled. job.retry() queues it again."
+
+
+@dataclass(eq=False, repr=False)
+class JobExpiredError(JobCancelledError):
+    """The job was cancelled because no worker had begun it in time."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"Job {self.job_id} was cancelled: {self.reason} job.retry() queues it again."
 
 
 @dataclass(eq=False, repr=False)

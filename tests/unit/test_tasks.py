@@ -404,6 +404,9 @@ WRONG_OPTIONS = [
     {"timeout": -1},
     {"timeout": "1h"},
     {"timeout": True},
+    {"expires": 0},
+    {"expires": -1},
+    {"expires": "1h"},
 ]
 WRONG_USE = [
     {"delay": -1},
@@ -416,6 +419,12 @@ WRONG_USE = [
     {"unique_key": 5},
     {"unique_key": "a\0b"},
     {"unique_key": "\ud800"},
+    {"unique_until": "running"},
+    {"unique_until": None},
+    {"unique_until": []},
+    {"unique_for": 0, "unique_key": "k"},
+    {"unique_for": -1, "unique_key": "k"},
+    {"unique_for": 60},
     {"retry": Retry()},
 ]
 

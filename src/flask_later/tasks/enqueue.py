@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask_later import signals
@@ -124,7 +125,21 @@ def _record(
         capture(state.registry.carriers, current_attempt.get().snapshot),
         options.timeout,
         options.unique_key,
+        unique_until=options.unique_until,
+        key_free_at=_after(now, options.unique_for),
+        expires_at=_after(run_at, options.expires),
     )
+
+
+def _after(instant: datetime, seconds: float | None) -> datetime | None:
+    """Return when *seconds* are over; None for never."""
+    if seconds is None:
+        return None
+    try:
+        return instant + timedelta(seconds=seconds)
+    except OverflowError:
+        # No calendar goes that far.
+        return None
 
 
 def require_durable(task: Task[..., Any], settings: Settings, store: Store) -> None:

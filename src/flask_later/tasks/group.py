@@ -43,6 +43,7 @@ class TaskCollection:
         priority: int | None = None,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
+        expires: float | timedelta | None = None,
         durable: bool | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
@@ -65,6 +66,8 @@ class TaskCollection:
         :param timeout: seconds for an attempt. Cooperative: no thread can be stopped from outside.
             At the deadline ``current_job.cancelled`` turns true, ``track`` raises, the attempt
             counts as failed and cannot write any more, and another thread takes its place.
+        :param expires: seconds that a job may wait for a worker from when it may run; one that has
+            not begun by then is cancelled.
         :param durable: refuse to start on a store that does not survive its process.
         :raises NameTakenError: if another task has the name.
         :raises InvalidTaskError: for what is no function, or has no name.
@@ -113,9 +116,12 @@ class TaskGroup(TaskCollection):
         priority: int = 0,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
+        expires: float | timedelta | None = None,
     ) -> None:
         given = {"retry": retry} if retry is not None else {}
-        defaults = TaskOptions().changed(queue=queue, priority=priority, timeout=timeout, **given)
+        defaults = TaskOptions().changed(
+            queue=queue, priority=priority, timeout=timeout, expires=expires, **given
+        )
         super().__init__(name, defaults)
         self.name = name
 

@@ -25,9 +25,11 @@ from flask_later.core.job import (
     Retry,
     is_id,
 )
+from flask_later.core.states import EXPIRED
 from flask_later.core.store import DUE
 from flask_later.errors import (
     JobCancelledError,
+    JobExpiredError,
     JobFailedError,
     JobNotFinishedError,
     JobNotFoundError,
@@ -115,6 +117,7 @@ class Job(Generic[T_co]):
         :raises JobNotFinishedError: as long as there is none.
         :raises JobFailedError: if the job failed.
         :raises JobCancelledError: if it was cancelled.
+        :raises JobExpiredError: which is one, if that was because nobody had begun it in time.
         """
         record = self.record
         match record.state:
@@ -123,6 +126,8 @@ class Job(Generic[T_co]):
             case JobState.FAILED:
                 error = record.error or ErrorRecord("Unknown", "")
                 raise JobFailedError(record.id, error.type, error.message, error.traceback)
+            case JobState.CANCELLED if record.error is not None and record.error.type == EXPIRED:
+                raise JobExpiredError(record.id, record.error.message)
             case JobState.CANCELLED:
                 raise JobCancelledError(record.id)
             case state:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from flask_later.config import queue_name, seconds
-from flask_later.core.job import HIGHEST_PRIORITY, LOWEST_PRIORITY
+from flask_later.core.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, UniqueUntil
 from flask_later.core.naming import module_name
 from flask_later.core.retry import ONCE, Retry
 from flask_later.errors import ArgumentsError, InvalidSettingError, InvalidTaskError
@@ -48,8 +48,18 @@ def _is_priority(value: object) -> bool:
     return type(value) is int and LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY
 
 
+def _is_span(value: Any) -> bool:
+    return value is None or value > 0
+
+
 def _is_aware(value: object) -> bool:
     return isinstance(value, datetime) and value.utcoffset() is not None
+
+
+def _unique_until(value: object) -> UniqueUntil:
+    if isinstance(value, str) and value in {*UniqueUntil}:
+        return UniqueUntil(value)
+    raise InvalidSettingError("unique_until", repr(value), "'started' or 'finished'")
 
 
 #: For each option: whether it can have a value, and what it can have.
@@ -63,7 +73,11 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a Retry, e.g. retry=Retry(max_attempts=3)",
     ),
     "timeout": (
-        lambda value: value is None or value > 0,
+        _is_span,
+        "more than 0 seconds, or None",
+    ),
+    "expires": (
+        _is_span,
         "more than 0 seconds, or None",
     ),
     "at": (
@@ -73,6 +87,10 @@ _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "unique_key": (
         lambda value: value is None or _is_text(value),
         f"1 to {_LONGEST_NAME} printable characters",
+    ),
+    "unique_for": (
+        _is_span,
+        "more than 0 seconds, or None",
     ),
     "durable": (
         lambda value: isinstance(value, bool),
@@ -92,7 +110,12 @@ class TaskOptions:
     #: Seconds before the job may run, or the instant; at most one of them.
     delay: float = 0.0
     at: datetime | None = None
+    #: Seconds after that within which a worker has to begin it.
+    expires: float | None = None
     unique_key: str | None = None
+    unique_until: UniqueUntil = UniqueUntil.FINISHED
+    #: Seconds from the enqueue on for which the key is not free, whatever becomes of the job.
+    unique_for: float | None = None
     #: The task insists on a store that survives the process.
     durable: bool = False
 
@@ -102,9 +125,11 @@ class TaskOptions:
         :raises InvalidSettingError: for a value that an option cannot have.
         """
         given = {name: value for name, value in changes.items() if value is not _UNSET}
-        for name in ("timeout", "delay"):
+        for name in ("timeout", "delay", "expires", "unique_for"):
             if given.get(name) is not None:
                 given[name] = seconds(name, given[name])
+        if "unique_until" in given:
+            given["unique_until"] = _unique_until(given["unique_until"])
         if "delay" in given and "at" not in given:
             given["at"] = None
         if given.get("at") is not None and "delay" not in given:
@@ -119,6 +144,8 @@ class TaskOptions:
                 raise InvalidSettingError(name, repr(value), expected)
         if self.at is not None and self.delay:
             raise InvalidSettingError("at", repr(self.at), "left out when delay is given")
+        if self.unique_key is None and self.unique_for is not None:
+            raise InvalidSettingError("unique_for", repr(self.unique_for), "a unique_key beside it")
         return self
 
     def run_at(self, now: datetime) -> datetime:
@@ -246,9 +273,21 @@ class Task(Generic[P, R_co]):
         timeout: float | timedelta | None = _UNSET,
         delay: float | timedelta = _UNSET,
         at: datetime | None = _UNSET,
+        expires: float | timedelta | None = _UNSET,
         unique_key: str | None = _UNSET,
+        unique_until: Literal["started", "finished"] = _UNSET,
+        unique_for: float | timedelta | None = _UNSET,
     ) -> Task[P, R_co]:
         """Return the task with other options; this one stays as it is.
+
+        :param delay: seconds before the job may run; or ``at``, the instant.
+        :param expires: seconds after that within which a worker has to begin it; otherwise it is
+            cancelled.
+        :param unique_key: while a job holds the key no other is stored: an enqueue returns the one
+            that is there, marked as ``job.duplicate``.
+        :param unique_until: what ends that: the job has begun (``"started"``), or has ended.
+        :param unique_for: seconds from the enqueue on for which the key is held besides, also when
+            the job has ended before.
 
         ``retry`` is the worker's to know, so it cannot differ from job to job: set it where the
         task is defined.
@@ -265,7 +304,10 @@ class Task(Generic[P, R_co]):
             "timeout": timeout,
             "delay": delay,
             "at": at,
+            "expires": expires,
             "unique_key": unique_key,
+            "unique_until": unique_until,
+            "unique_for": unique_for,
         }
         return Task(self.definition, self.options.changed(**changes))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -13,9 +14,11 @@ from flask_later.core.job import (
     Command,
     Discard,
     ErrorRecord,
+    JobRecord,
     JobState,
     Resume,
     Retry,
+    UniqueUntil,
 )
 from flask_later.core.store import (
     BEAT,
@@ -29,6 +32,7 @@ from flask_later.core.store import (
     Released,
     Succeeded,
 )
+from flask_later.testing.records import make_record
 
 #: How an attempt ends, made of its claim and the instant.
 Ending = Callable[[Claim, datetime], Outcome]
@@ -86,8 +90,33 @@ records = st.fixed_dictionaries(
         "delay": st.sampled_from([0, 0, 0, 5, 40]),
         "unique_key": st.sampled_from([None, None, "k1", "k2"]),
     },
-    optional={"state": st.just(JobState.HELD)},
+    optional={
+        "state": st.just(JobState.HELD),
+        "unique_until": st.just(UniqueUntil.STARTED),
+        # In seconds, see new_record.
+        "unique_for": st.sampled_from([5, 60, 120]),
+        "expires": st.sampled_from([1, 5, 30]),
+    },
 )
+
+
+_AS_THEY_ARE = frozenset({"queue", "priority", "delay", "unique_key", "state", "unique_until"})
+
+
+def new_record(now: datetime, changes: Mapping[str, Any]) -> JobRecord:
+    """Return a record as it is enqueued *now*, made of what :data:`records` draws."""
+    record = make_record(
+        at=now, **{name: value for name, value in changes.items() if name in _AS_THEY_ARE}
+    )
+    if "unique_for" in changes and record.unique_key is not None:
+        key_free_at = now + timedelta(seconds=changes["unique_for"])
+        record = record._replace(key_free_at=key_free_at)
+    if "expires" in changes:
+        expires_at = record.run_at + timedelta(seconds=changes["expires"])
+        record = record._replace(expires_at=expires_at)
+    return record
+
+
 places = st.sampled_from(PLACES)
 limits = st.integers(1, 3)
 hinted_queues = st.sampled_from([None, *QUEUES])

@@ -35,6 +35,7 @@ from tests.model.histories import (
     hinted_queues,
     knowns,
     limits,
+    new_record,
     places,
     records,
     wanted_queues,
@@ -53,6 +54,7 @@ from flask_later.core.job import (
     Resume,
     Retry,
     StopReason,
+    UniqueUntil,
 )
 from flask_later.core.states import rescued
 from flask_later.core.store import (
@@ -148,7 +150,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=jobs, batch=st.lists(records, min_size=1, max_size=3))
     def add(self, batch: list[dict[str, Any]]) -> Any:
-        new = [make_record(at=self.clock.now(), **changes) for changes in batch]
+        new = [new_record(self.clock.now(), changes) for changes in batch]
         self.both(lambda store: list(store.add(new)))
         return multiple(*(record.id for record in new))
 
@@ -234,7 +236,7 @@ class StoreMachine(RuleBasedStateMachine):
         # An attempt is over with its outcome, in the order in which they came.
         answer = self.both(act)
         assert answer is not None
-        claimed, done, stale = answer
+        claimed, done, stale, _ = answer
         assert len(done) + len(stale) == len(settled)
         for claim in done:
             self.held.pop(claim, None)
@@ -244,6 +246,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def handed_over(self, record: JobRecord, worker: str) -> Claim:
         claim = Claim(record.id, record.fence)
+        in_time = record.expires_at is None or self.clock.now() < record.expires_at
+        assert in_time or record.attempts > 1, "an expired job was begun"
         holders = [held for held in self.held if held.job_id == record.id]
         assert not holders, "two workers run the same job"
         self.held[claim] = worker
@@ -328,6 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
         hints = [*theirs.hints, *self.memory.bury(dead)]
         assert (ours.rescued, ours.next_due) == (len(crashed), theirs.next_due)
         assert plain(ours.hints) == plain(hints)
+        assert list(ours.expired) == list(theirs.expired)
         for claim in crashed:
             del self.held[claim]
         self.beats.update(dict.fromkeys(dead, -inf))
@@ -343,6 +348,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.both(lambda store: [list(store.log(job_id)) for job_id in ids])
         self.both(lambda store: list(store.stats()))
         self.both(lambda store: dict(store.schedules()))
+
+    @invariant()
+    def a_unique_key_is_unique(self) -> None:
+        """Of those that hold it until they have ended."""
+        keys = [
+            record.unique_key
+            for record in self.records_now().values()
+            if record.unique_key is not None
+            and record.unique_until is UniqueUntil.FINISHED
+            and record.state not in FINISHED
+        ]
+        assert len(keys) == len({*keys})
 
     @invariant()
     def who_holds_an_attempt_runs_it(self) -> None:

@@ -324,6 +324,7 @@ def test_many_threads_write_at_once(path: Path) -> None:
         (sweeps._RUNNABLE, "job_ready"),
         (sweeps._PARKED_TASKS, "job_parked"),
         *((jobs.SELECT + each, "job_parked") for each in sweeps._PARKED_FOR_OTHERS),
+        (jobs.SELECT + sweeps.EXPIRED_BY, "job_expiring"),
         (sweeps._PAST, "job_finished"),
         (sweeps._FINISHED, "job_finished"),
         (reads._ROWS + "WHERE seq < ? ORDER BY seq DESC LIMIT ?", "INTEGER PRIMARY KEY"),

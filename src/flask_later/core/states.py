@@ -132,6 +132,11 @@ def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
             )
 
 
+def was_cancelled(record: JobRecord, outcome: Outcome) -> bool:
+    """Whether *outcome* has left *record* cancelled, although it speaks of another attempt."""
+    return record.state is JobState.CANCELLED and isinstance(outcome, Again | Released | Parked)
+
+
 def released(record: JobRecord, now: datetime) -> JobRecord:
     """A running job whose attempt is given back. The fence moves: its thread may still write."""
     return _waiting(

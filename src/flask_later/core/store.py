@@ -41,6 +41,8 @@ REHINT_AFTER = 5.0
 MAX_REHINTS = 1000
 #: A job whose worker died this many times is failed: it probably kills them.
 MAX_CRASHES = 3
+#: The most expired jobs that one exchange cancels on its way to one that it can hand out.
+MAX_EXPIRED = 100
 #: The most rows that one read returns.
 MAX_PAGE = 1000
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 
-from flask_later.core.job import FINISHED, PENDING, JobRecord, JobState
-from flask_later.core.states import holds_key
+from flask_later.core.job import FINISHED, PENDING, WAITING, JobRecord, JobState
+from flask_later.core.states import holds_key, is_expired
 
 #: Void places that are not worth a clean-up.
 _FEW = 64
@@ -17,12 +17,14 @@ _FEW = 64
 class Row:
     """A job, the order in which it was stored, and its place in the index of its state."""
 
-    __slots__ = ("place", "record", "seq")
+    __slots__ = ("expiring", "place", "record", "seq")
 
     def __init__(self, record: JobRecord, seq: int) -> None:
         self.record = record
         self.seq = seq
         self.place: Place | None = None
+        #: Whether it is in the index of those that expire.
+        self.expiring = False
 
 
 #: An entry of a heap or a deque. It is void once its row has another place, so that no entry has
@@ -42,6 +44,8 @@ class Rows:
         self._ready: dict[str, list[Place]] = {}
         #: Scheduled ones, by the time when they may run.
         self._due: list[Place] = []
+        #: Those that may have to be cancelled because nobody begins them, and others by now.
+        self._expiring: list[tuple[datetime, int, Row]] = []
         #: How many wait: held, scheduled or queued.
         self.pending = 0
         #: Finished ones, by their end. In heaps those whose end counts from when their key is free.
@@ -107,6 +111,18 @@ class Rows:
         place = _top(self._due)
         return None if place is None else place[2]
 
+    def next_expired(self, now: datetime) -> Row | None:
+        """Return the waiting row that expired first; one that is returned has to be cancelled."""
+        while self._expiring and self._expiring[0][0] <= now:
+            row = heappop(self._expiring)[2]
+            row.expiring = False
+            if self._waits(row) and is_expired(row.record, now):
+                return row
+        return None
+
+    def _waits(self, row: Row) -> bool:
+        return row.record.state in WAITING and self._by_id.get(row.record.id) is row
+
     def oldest(self, state: JobState) -> Row | None:
         """Return the row in this final state that ended first, as :func:`end_of` counts."""
         ended = self._ended[state]
@@ -148,6 +164,8 @@ class Rows:
         state = record.state
         if record.unique_key is not None and (state not in FINISHED or record.key_free_at):
             self._by_key.setdefault(record.unique_key, {})[record.id] = row
+        if record.expires_at is not None and state in WAITING and not row.expiring:
+            self._expire(row, record.expires_at)
         if state is JobState.QUEUED:
             self._push(row, record.rank, self._ready.setdefault(record.queue, []))
         elif state is JobState.SCHEDULED:
@@ -176,6 +194,16 @@ class Rows:
         rows.pop(job_id, None)
         if not rows:
             self._by_key.pop(unique_key, None)
+
+    def _expire(self, row: Row, expires_at: datetime) -> None:
+        if len(self._expiring) > 2 * self.pending + _FEW:
+            # Most of them have been worked off in time.
+            for _, _, other in self._expiring:
+                other.expiring = self._waits(other)
+            self._expiring = [entry for entry in self._expiring if entry[2].expiring]
+            heapify(self._expiring)
+        row.expiring = True
+        heappush(self._expiring, (expires_at, row.seq, row))
 
     def _push(self, row: Row, key: float, heap: list[Place]) -> None:
         self.pending += 1

@@ -24,12 +24,23 @@ from flask_later.core.job import (
     StopReason,
     is_id,
 )
-from flask_later.core.states import claimed, commanded, is_settled, released, resumed, settled
+from flask_later.core.states import (
+    claimed,
+    commanded,
+    expired,
+    is_expired,
+    is_settled,
+    released,
+    resumed,
+    settled,
+    was_cancelled,
+)
 from flask_later.core.store import (
     BEAT,
     DEFAULT_LIMITS,
     DUE,
     EVERYTHING,
+    MAX_EXPIRED,
     MAX_PAGE,
     MAX_REHINTS,
     REHINT_AFTER,
@@ -165,27 +176,43 @@ class MemoryStore(Store):
         now = self._clock.now()
         done: list[Claim] = []
         stale: list[Claim] = []
+        cancelled: list[JobRecord] = []
         with self._lock:
             for outcome in outcomes:
-                (done if self._settle(outcome, now) else stale).append(outcome.claim)
-            taken = self._claim(worker, want, now)
-        return Handover(taken, done, stale)
+                record = self._settle(outcome, now)
+                (stale if record is None else done).append(outcome.claim)
+                if record is not None and was_cancelled(record, outcome):
+                    cancelled.append(record)
+            taken = self._claim(worker, want, now, cancelled)
+        return Handover(taken, done, stale, cancelled)
 
-    def _settle(self, outcome: Outcome, now: datetime) -> bool:
+    def _settle(self, outcome: Outcome, now: datetime) -> JobRecord | None:
+        """Return the record as it is then, or None for a stale outcome."""
         job_id, fence = outcome.claim
         row = self._rows.get(job_id)
         if row is None or row.record.fence != fence:
-            return False
+            return None
         if not is_settled(row.record, fence):
             self._put(row, settled(row.record, outcome, now))
-        return True
+        return row.record
 
-    def _claim(self, worker: str, want: Want, now: datetime) -> list[JobRecord]:
+    def _claim(
+        self, worker: str, want: Want, now: datetime, cancelled: list[JobRecord]
+    ) -> list[JobRecord]:
+        """Return what *worker* gets. Expired ones on the way there go to *cancelled*."""
         taken: list[JobRecord] = []
+        left = MAX_EXPIRED
         while len(taken) < want.limit and (place := self._best(want)):
             row = place[2]
-            self._rows.put(row, claimed(row.record, worker, now))
-            taken.append(row.record)
+            if not is_expired(row.record, now):
+                self._rows.put(row, claimed(row.record, worker, now))
+                taken.append(row.record)
+            elif left > 0:
+                left -= 1
+                self._put(row, expired(row.record, now))
+                cancelled.append(row.record)
+            else:
+                break
         return taken
 
     def _best(self, want: Want) -> Place | None:
@@ -311,13 +338,22 @@ class MemoryStore(Store):
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         now = self._clock.now()
         with self._lock:
-            # First of all, so that what this sweep moves is not hinted at twice.
+            over = [*self._expire(now, budget)]
+            # Before the others, so that what this sweep moves is not hinted at twice.
             rows = [row for queue in self._rows.queues for row in self._overdue(queue, now)]
             rows += [*self._stage(now, budget), *self._unpark(now, budget, known)]
             self._prune(now, budget)
             first = self._rows.next_due()
             next_due = None if first is None else first.record.run_at
-            return Swept([self._hint(row) for row in rows], next_due)
+            return Swept([self._hint(row) for row in rows], next_due, expired=over)
+
+    def _expire(self, now: datetime, budget: int) -> Iterator[JobRecord]:
+        for _ in range(budget):
+            row = self._rows.next_expired(now)
+            if row is None:
+                return
+            self._put(row, expired(row.record, now))
+            yield row.record
 
     def _overdue(self, queue: str, now: datetime) -> list[Row]:
         """Return the runnable jobs of *queue* if their hints seem to be lost."""

@@ -6,9 +6,12 @@ from collections.abc import Collection
 from heapq import nsmallest
 from itertools import chain
 
-from flask_later.core.store import MAX_PAGE, Want
+from flask_later.core.job import JobRecord
+from flask_later.core.states import claimed, expired, is_expired
+from flask_later.core.store import MAX_EXPIRED, MAX_PAGE, Want
 
 from .connection import Connection
+from .jobs import Jobs
 
 FRONT = """
     SELECT rank, seq, id FROM job
@@ -54,6 +57,27 @@ def best(db: Connection, want: Want) -> list[str]:
         if len(places) < limit and queue not in paused:
             places += _fronts(db, {queue}, limit - len(places))
     return [job_id for _, _, job_id in places]
+
+
+def hand_out(jobs: Jobs, worker: str, want: Want) -> tuple[list[JobRecord], list[JobRecord]]:
+    """Give *worker* what it wants; return that, and the expired ones that lay before it."""
+    taken: list[JobRecord] = []
+    over: list[JobRecord] = []
+    wanted = want
+    while True:
+        before = len(over)
+        for job_id in best(jobs.db, wanted):
+            record = jobs.load(job_id)
+            assert record is not None, "found in this transaction"
+            if not is_expired(record, jobs.now):
+                taken.append(jobs.save(record, claimed(record, worker, jobs.now)))
+            elif len(over) < MAX_EXPIRED:
+                over.append(jobs.save(record, expired(record, jobs.now)))
+            else:
+                return taken, over
+        if len(over) == before:
+            return taken, over
+        wanted = want._replace(limit=want.limit - len(taken))
 
 
 def _fronts(db: Connection, queues: Collection[str], limit: int) -> list[_Place]:

@@ -27,7 +27,7 @@ from flask_later.core.job import (
     StopReason,
     is_id,
 )
-from flask_later.core.states import claimed, commanded, is_settled, released, settled
+from flask_later.core.states import commanded, is_settled, released, settled, was_cancelled
 from flask_later.core.store import (
     DEFAULT_LIMITS,
     DUE,
@@ -54,7 +54,7 @@ from flask_later.stores.waiters import Waiters
 
 from . import notes as news
 from . import reads, sweeps
-from .claims import best, runnable_queues
+from .claims import hand_out, runnable_queues
 from .connection import Connection, Connections
 from .jobs import HELD_BY, Jobs
 from .preparing import prepare
@@ -223,33 +223,32 @@ class SQLiteStore(Store):
         def exchange(jobs: Jobs) -> Handover:
             done: list[Claim] = []
             stale: list[Claim] = []
+            cancelled: list[JobRecord] = []
             for outcome in outcomes:
-                (done if self._settle(jobs, outcome) else stale).append(outcome.claim)
-            taken = [self._claim(jobs, job_id, worker) for job_id in best(jobs.db, want)]
+                record = self._settle(jobs, outcome)
+                (stale if record is None else done).append(outcome.claim)
+                if record is not None and was_cancelled(record, outcome):
+                    cancelled.append(record)
+            taken, over = hand_out(jobs, worker, want)
             if want.limit > 0:
                 self._workers.beat(jobs.db, worker)
-            return Handover(taken, done, stale)
+            return Handover(taken, done, stale, [*cancelled, *over])
 
         return self._write(exchange)
 
-    def _settle(self, jobs: Jobs, outcome: Outcome) -> bool:
+    def _settle(self, jobs: Jobs, outcome: Outcome) -> JobRecord | None:
+        """Return the record as it is then, or None for a stale outcome."""
         record = jobs.load(outcome.claim.job_id)
         if record is None or not self._is_current(record, outcome.claim):
-            return False
-        if not is_settled(record, outcome.claim.fence):
-            jobs.save(record, settled(record, outcome, jobs.now))
-        return True
+            return None
+        if is_settled(record, outcome.claim.fence):
+            return record
+        return jobs.save(record, settled(record, outcome, jobs.now))
 
     @staticmethod
     def _is_current(record: JobRecord, claim: Claim) -> bool:
         """Whether *claim* is of the attempt that the job is at."""
         return record.fence == claim.fence
-
-    @staticmethod
-    def _claim(jobs: Jobs, job_id: str, worker: str) -> JobRecord:
-        record = jobs.load(job_id)
-        assert record is not None, "found in this transaction"
-        return jobs.save(record, claimed(record, worker, jobs.now))
 
     def note(
         self, worker: str, holding: Collection[Claim], notes: Sequence[Note]

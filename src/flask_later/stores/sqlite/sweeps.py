@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from flask_later.core.clock import Clock
 from flask_later.core.job import FINISHED, Hint, JobRecord, JobState
-from flask_later.core.states import rescued, resumed
+from flask_later.core.states import expired, rescued, resumed
 from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Limits, Swept
 from flask_later.errors import StoreBusyError
 from flask_later.logs import Log
@@ -64,6 +64,13 @@ _PARKED_FOR_OTHERS = (
     _PARKED + "IS NULL AND ? IS NOT NULL ORDER BY seq LIMIT ?",
     _PARKED + "< ? ORDER BY parked_for, seq LIMIT ?",
     _PARKED + "> ? ORDER BY parked_for, seq LIMIT ?",
+)
+
+# Like the index job_expiring, for the same reason as below.
+EXPIRED_BY = (
+    "WHERE expires_at IS NOT NULL AND attempts = 0 "
+    "AND state IN ('held', 'scheduled', 'queued', 'parked') "
+    "AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
 )
 
 # The condition and the expression are those of the index job_finished, to the letter, or SQLite
@@ -205,7 +212,8 @@ class Sweeper:
             return Done()
 
         return [
-            # First of all, so that what this sweep moves is not hinted at twice.
+            Step("expire", _overdue, _expire),
+            # Before the others, so that what this sweep moves is not hinted at twice.
             Step("rehint", _silent_queues, lambda jobs, queues: _rehint(jobs, store, queues)),
             Step("rescue", self._workers.abandoned, save_rescued),
             Step("forget", lambda jobs, _: self._workers.dead(jobs.db), forget_dead),
@@ -227,6 +235,16 @@ class Sweeper:
 
 def _do(step: Step, budget: int, jobs: Jobs) -> Done:
     return step.do(jobs, step.find(jobs, budget))
+
+
+def _overdue(jobs: Jobs, limit: int) -> list[JobRecord]:
+    return jobs.select(EXPIRED_BY, (to_micros(jobs.now), limit))
+
+
+def _expire(jobs: Jobs, overdue: Sequence[JobRecord]) -> Done:
+    """Cancel what nobody has begun in time."""
+    saved = [jobs.save(record, expired(record, jobs.now)) for record in overdue]
+    return Done(len(saved), expired=saved)
 
 
 def _silent_queues(jobs: Jobs, limit: int) -> list[str]:

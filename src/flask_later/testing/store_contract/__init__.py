@@ -20,12 +20,14 @@ from .adding import AddingContract
 from .base import PatientClock
 from .claiming import ClaimingContract
 from .commanding import CommandingContract
+from .expiring import ExpiringContract
 from .pruning import PruningContract
 from .reading import ReadingContract
 from .rehinting import RehintingContract
 from .settling import SettlingContract
 from .sweeping import SweepingContract
 from .ticking import TickingContract
+from .uniqueness import UniquenessContract
 from .waiting import WaitingContract
 from .working import WorkingContract
 
@@ -34,6 +36,8 @@ __all__ = ["PatientClock", "StoreContract"]
 
 class StoreContract(
     AddingContract,
+    UniquenessContract,
+    ExpiringContract,
     ClaimingContract,
     SettlingContract,
     WorkingContract,

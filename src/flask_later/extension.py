@@ -29,12 +29,12 @@ from flask_later.errors import (
 from flask_later.logs import Log
 from flask_later.runtime import job_log, termination
 from flask_later.runtime.callbacks import Callbacks
-from flask_later.runtime.lifecycle import Lifecycle, Process
+from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle, Process
 from flask_later.runtime.log_records import install_record_factory
 from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.service_definitions import ServiceDefinitions
 from flask_later.runtime.services import Services
-from flask_later.runtime.worker import Worker
+from flask_later.runtime.worker import Worker, WorkerOptions
 from flask_later.tasks import enqueue
 from flask_later.tasks.group import TaskCollection, TaskGroup
 from flask_later.tasks.job import Job, read
@@ -50,7 +50,6 @@ from flask_later.web.exchange import StandingCallbacks
 P = ParamSpec("P")
 T = TypeVar("T")
 
-LIFECYCLE_KEY = "later.lifecycle"
 PREPARED_KEY = "later.prepared"
 
 _logger = Log(__name__)
@@ -85,7 +84,7 @@ class Later(TaskCollection):
         if KEY in app.extensions:
             raise AlreadyInitializedError(app.name)
         settings = Settings.from_config(app.config)
-        lifecycle = Lifecycle(lambda: state, lambda: self._make_process(state))
+        lifecycle = Lifecycle(lambda: state, lambda options: self._make_process(state, options))
         assembly = _Assembly(app, self._registry, lifecycle.run)
         state = AppState(app, self._place, self._registry, assembly, lifecycle.ensure_started)
         app.extensions[KEY] = state
@@ -270,7 +269,7 @@ class Later(TaskCollection):
 
     # The current app
 
-    def _make_process(self, state: AppState) -> Process:
+    def _make_process(self, state: AppState, options: WorkerOptions | None) -> Process:
         for name in self._standing.unknown_blueprints(state.app):
             _logger.warning(
                 "app %r has no blueprint %r, so its @later.after_response(blueprint=...) never "
@@ -279,7 +278,7 @@ class Later(TaskCollection):
                 name,
                 closest(name, [*state.app.blueprints]),
             )
-        return make_process(state, self._services)
+        return make_process(state, self._services, options)
 
     def _state(self, asked: str) -> AppState:
         state = get_state(f"{asked} was called", "...")
@@ -312,10 +311,12 @@ def _require_group(group: object) -> None:
         )
 
 
-def make_process(state: AppState, services: ServiceDefinitions) -> Process:
+def make_process(
+    state: AppState, services: ServiceDefinitions, options: WorkerOptions | None = None
+) -> Process:
     """Make what runs for an app in one process; nothing of it has started."""
-    worker = Worker(state)
     settings = state.settings
+    worker = Worker(state, options or WorkerOptions.of(settings))
     return Process(
         worker,
         Callbacks(

@@ -7,6 +7,7 @@ and what it came to is recorded.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,34 @@ def asking(key: str) -> None:
     record("task-ended", key=key, reason=current_job.stop_reason)
 
 
-TASKS = {task.name: task for task in (quick, patient, tracking, asking)}
+@later.task(name="stubborn", timeout=0.5)
+def stubborn(key: str) -> None:
+    """Goes on after its timeout, whatever is raised in it."""
+    record("task-began", key=key)
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and not is_open(key):
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            record("task-refused-to-end", key=key)
+
+
+@later.task(name="hungry")
+def hungry(key: str) -> None:
+    """Keeps what it takes: 20 MB."""
+    kept.append(b"x" * 20 * 2**20)
+    record("task-ran", key=key)
+
+
+@later.task(name="deadly")
+def deadly(key: str) -> None:
+    """Kills its process."""
+    record("task-began", key=key)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+kept: list[bytes] = []
+TASKS = {task.name: task for task in (quick, patient, tracking, asking, stubborn, hungry, deadly)}
 
 
 def hold(key: str) -> None:
@@ -219,11 +247,22 @@ def store_job(key: str) -> None:
     click.echo(quick.enqueue(key).id)
 
 
+@click.command("store-jobs")
+@click.argument("name")
+@click.argument("keys", nargs=-1)
+@click.option("--queue", default="default")
+def store_jobs(name: str, keys: tuple[str, ...], queue: str) -> None:
+    """Another: stores one job of the task for each key."""
+    for key in keys:
+        click.echo(TASKS[name].using(queue=queue).enqueue(key).id)
+
+
 def create_app() -> Flask:
     app = Flask(__name__, instance_path=os.environ["LIVE_INSTANCE"])
     app.config.from_prefixed_env()
     app.register_blueprint(site)
     app.register_blueprint(kinds)
     app.cli.add_command(store_job)
+    app.cli.add_command(store_jobs)
     later.init_app(app)
     return app

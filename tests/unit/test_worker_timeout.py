@@ -10,8 +10,8 @@ from flask import Flask
 from flask_later import JobState, Later, Retry, StopReason
 from flask_later.core.clock import VirtualClock
 from flask_later.core.store import Again, Claim, Handover, Note, Outcome, Want
-from flask_later.extension import LIFECYCLE_KEY, PREPARED_KEY, Prepared
-from flask_later.runtime.lifecycle import Lifecycle
+from flask_later.extension import PREPARED_KEY, Prepared
+from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.stores.memory import MemoryStore
 
 #: No test waits so long, unless it fails.

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from flask_later.cli.worker import work
+from flask_later.errors import LaterError
 from flask_later.tasks.state import KEY, AppState
 from flask_later.tasks.task import Task
 
-later_group = AppGroup("later", help="Background work of this app.")
+
+class LaterGroup(AppGroup):
+    """Shows errors of ours as one line, as click does with its own."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LaterError as error:
+            raise click.ClickException(str(error)) from error
+
+
+later_group = LaterGroup("later", help="Background work of this app.")
+later_group.add_command(work)
 
 
 @later_group.command("tasks")

@@ -26,10 +26,13 @@ from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.part import Part
 from flask_later.runtime.services import Services
 from flask_later.runtime.surroundings import complaints, ends_with_response
-from flask_later.runtime.worker import Worker
+from flask_later.runtime.worker import Worker, WorkerOptions
 from flask_later.tasks.state import AppState
 
 _logger = Log(__name__)
+
+#: Under which an app's extensions have its lifecycle.
+LIFECYCLE_KEY = "later.lifecycle"
 
 
 class Process(NamedTuple):
@@ -44,7 +47,9 @@ class Process(NamedTuple):
 class Lifecycle:
     """Starts one app's :class:`Process` in each process that serves, and stops it."""
 
-    def __init__(self, get_state: Callable[[], AppState], make: Callable[[], Process]) -> None:
+    def __init__(
+        self, get_state: Callable[[], AppState], make: Callable[[WorkerOptions | None], Process]
+    ) -> None:
         self._get_state = get_state
         self._make = make
         self._locks: dict[int, threading.Lock] = {}
@@ -54,6 +59,8 @@ class Lifecycle:
         self._stopped = False
         #: The process in which a request was seen.
         self._requested = 0
+        #: The process that only works jobs.
+        self._works = 0
 
     def serve(self) -> Process:
         """Return what runs in this process, started if it was not: this process serves.
@@ -73,6 +80,11 @@ class Lifecycle:
         self._complain({})
         return self.serve()
 
+    def work(self, options: WorkerOptions) -> Process:
+        """Run jobs in this process, and nothing else that the app has: it serves nobody."""
+        self._works = os.getpid()
+        return self._start(options)
+
     def callbacks(self, environ: Mapping[str, Any]) -> Callbacks:
         """Return the callbacks of this process; a request came in, so it serves from now on."""
         process = self._process
@@ -87,7 +99,8 @@ class Lifecycle:
         if not serves and parts.manual:
             self._start()
             return True
-        return serves and not self._stopped and parts.settings.embedded
+        works = parts.settings.embedded or self._works == os.getpid()
+        return serves and not self._stopped and works
 
     def current(self) -> Process | None:
         """Return what runs in this process, or None if it does not serve."""
@@ -102,9 +115,13 @@ class Lifecycle:
         self._complain(environ)
         if ends_with_response(environ):
             # Nothing starts in a process that is about to end; it runs its callbacks by itself.
-            return self._make().callbacks
+            return self._make(None).callbacks
         process = self.serve()
-        self._requested = os.getpid()
+        with self._locks[os.getpid()]:
+            if self._works == os.getpid() and self._requested != os.getpid():
+                # A job asks the app something, as a client does.
+                process.callbacks.start()
+            self._requested = os.getpid()
         return process.callbacks
 
     def _complain(self, environ: Mapping[str, Any]) -> None:
@@ -115,7 +132,7 @@ class Lifecycle:
                 said.add(complaint)
                 _logger.warning(complaint)
 
-    def _start(self) -> Process:
+    def _start(self, options: WorkerOptions | None = None) -> Process:
         # A lock that was held during a fork stays locked in the child, so each process has its
         # own; setdefault is atomic.
         with self._locks.setdefault(os.getpid(), threading.Lock()):
@@ -123,13 +140,13 @@ class Lifecycle:
                 return self._process
             state = self._get_state()
             state.store.open()
-            process = self._make()
+            process = self._make(options)
             # Known before its threads run, since they ask for it.
             self._process, self._pid, self._stopped = process, os.getpid(), False
             if not state.parts.manual:
                 _exits.add(self)
                 try:
-                    _begin(state, process)
+                    (_begin if options is None else _begin_to_work)(state, process)
                 except BaseException:
                     # No thread could be started: the next request tries again.
                     self._process = None
@@ -183,6 +200,12 @@ def _begin(state: AppState, process: Process) -> None:
     process.maintenance.start()
     if state.settings.embedded:
         process.worker.start()
+    signals.send(signals.worker_started, state.app, worker=process.worker.id)
+
+
+def _begin_to_work(state: AppState, process: Process) -> None:
+    process.maintenance.start()
+    process.worker.start()
     signals.send(signals.worker_started, state.app, worker=process.worker.id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import random
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from flask_later import signals
+from flask_later.config import Settings
 from flask_later.core.engine import Ran, ServeOptions, never
 from flask_later.core.job import Hint, JobRecord, StopReason
 from flask_later.core.states import settled
@@ -66,20 +68,41 @@ class _Running(NamedTuple):
     started: float
 
 
+class WorkerOptions(NamedTuple):
+    """What one process takes, and how much of it at a time."""
+
+    threads: int
+    #: In strict order; None for any queue.
+    queues: tuple[str, ...] | None = None
+    #: What people see in place of the name of the machine.
+    name: str = ""
+
+    @classmethod
+    def of(cls, settings: Settings) -> WorkerOptions:
+        """What a process does that serves requests as well."""
+        return cls(settings.threads, settings.queues)
+
+
 class Worker:
     """Claims jobs of one app for one process, runs them, and settles them."""
 
-    def __init__(self, state: AppState) -> None:
+    def __init__(self, state: AppState, options: WorkerOptions) -> None:
         self.id = os.urandom(16).hex()
+        self.options = options
         self._state = state
         self._store = state.store
         self._clock = state.clock
-        self._want_one = Want(1, state.settings.queues)
+        self._want_one = Want(1, options.queues)
         self._loops = Loops()
         self._lock = threading.Lock()
         self._registered = False
         self._stopping = threading.Event()
         self._running: dict[Claim, _Running] = {}
+        #: What each thread is at, also after its attempt was taken from it.
+        self._at_work: dict[Claim, _Running] = {}
+        self._counter = itertools.count(1)
+        #: Attempts that have ended so far.
+        self.ended = 0
         self._last_note = 0.0
         #: Exchanges in a row that the store has not answered.
         self._unanswered = 0
@@ -87,7 +110,7 @@ class Worker:
     # A part of the process
 
     def start(self) -> None:
-        self._state.engine.serve(ServeOptions(self._state.settings.threads, self._want_one.queues))
+        self._state.engine.serve(ServeOptions(self.options.threads, self.options.queues))
 
     def stop(self) -> None:
         self._stopping.set()
@@ -106,6 +129,17 @@ class Worker:
             signals.worker_stopped, self._state.app, worker=self.id, released=released, lost=lost
         )
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has attempts in hand."""
+        return bool(self._running)
+
+    @property
+    def stuck(self) -> tuple[str, ...]:
+        """The jobs whose time was up, and whose threads still run."""
+        taken = [*self._at_work.items()]
+        return tuple(each.record.id for claim, each in taken if claim not in self._running)
+
     def close_loops(self) -> None:
         """Close the event loops that ran coroutines, but for those of threads that are stuck."""
         self._loops.close()
@@ -113,7 +147,7 @@ class Worker:
     def _release(self, left: Sequence[_Running]) -> int:
         for running in left:
             _logger.warning(
-                "job %s (%s) still runs at the end of LATER_SHUTDOWN_TIMEOUT; it is given back",
+                "job %s (%s) still runs while its process ends; it is given back",
                 running.record.id,
                 running.record.task,
             )
@@ -179,14 +213,14 @@ class Worker:
                 self._registered = True
 
     def _record(self) -> WorkerRecord:
-        settings = self._state.settings
+        options = self.options
         return WorkerRecord(
             self.id,
-            platform.node(),
+            options.name or platform.node(),
             os.getpid(),
             self._clock.now(),
-            settings.queues,
-            settings.threads,
+            options.queues,
+            options.threads,
         )
 
     def _run(self, record: JobRecord, more: Callable[[], bool]) -> Sequence[JobRecord]:
@@ -201,7 +235,7 @@ class Worker:
         running = _Running(
             attempt, record, call, threading.current_thread(), self._clock.monotonic()
         )
-        self._running[attempt.claim] = running
+        self._running[attempt.claim] = self._at_work[attempt.claim] = running
         owned = True
         try:
             if self._stopping.is_set():
@@ -216,8 +250,10 @@ class Worker:
             return self._settle(record, ended, more) if owned else ()
         finally:
             # Until it is settled it is in hand: beats must not leave it out.
+            self._at_work.pop(attempt.claim)
             if owned:
                 self._running.pop(attempt.claim, None)
+            self.ended = next(self._counter)
 
     def _attempt(self, record: JobRecord, call: Call) -> Attempt:
         return Attempt(

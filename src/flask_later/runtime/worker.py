@@ -104,6 +104,9 @@ class Worker:
         #: Attempts that have ended so far.
         self.ended = 0
         self._last_note = 0.0
+        self._noting = threading.Lock()
+        #: Whether it has said good-bye to the store.
+        self._left = False
         #: Exchanges in a row that the store has not answered.
         self._unanswered = 0
 
@@ -151,6 +154,8 @@ class Worker:
                 running.record.id,
                 running.record.task,
             )
+        with self._noting:
+            self._left = True
         try:
             handover = self._store.exchange(
                 self.id, [Released(running.attempt.claim) for running in left], NOTHING
@@ -349,11 +354,15 @@ class Worker:
 
     def _try_note(self, notes: Sequence[Note]) -> None:
         running = {each.attempt.claim: each.attempt for each in [*self._running.values()]}
-        try:
-            stops = self._store.note(self.id, running.keys(), notes)
-        except StoreError:
-            _logger.warning("the store does not answer; progress was not stored", exc_info=True)
-            return
+        # A beat that overtakes the end would make the worker known again.
+        with self._noting:
+            if self._left:
+                return
+            try:
+                stops = self._store.note(self.id, running.keys(), notes)
+            except StoreError:
+                _logger.warning("the store does not answer; progress was not stored", exc_info=True)
+                return
         for claim, reason in stops.items():
             running[claim].ask_to_stop(reason)
 

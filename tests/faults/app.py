@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
+import re
 import resource
 import signal
 import time
@@ -75,13 +77,27 @@ def die(key: str, how: str) -> None:
     end(key)
 
 
+@later.task(name="seize")
+def seize(key: str, seconds: float) -> None:
+    """Lets nobody else have the interpreter: a regular expression that tries every way."""
+    begin(key)
+    tried, length = 0.0, 18
+    while tried < seconds:
+        began = time.monotonic()
+        re.match("(a+)+$", "a" * length + "b")
+        tried = time.monotonic() - began
+        # Each letter takes twice as long.
+        length += max(1, int(math.log2(seconds / tried)))
+    end(key)
+
+
 DEATHS: dict[str, Callable[[], object]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "segfault": lambda: ctypes.string_at(0),
     "abort": os.abort,
     "exit": lambda: os._exit(0),
 }
-TASKS = {task.name: task for task in (effect, hold, leave_child, die)}
+TASKS = {task.name: task for task in (effect, hold, leave_child, die, seize)}
 
 
 def produce(task: Task[..., object], *arguments: object, key: str = "") -> str | None:

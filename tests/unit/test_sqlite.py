@@ -9,12 +9,22 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from flask_later.core.clock import SystemClock, VirtualClock
-from flask_later.core.store import Claim, Limits, Want, WorkerRecord
+from flask_later.core.job import Cancel, Discard, ErrorRecord, JobState, Resume
+from flask_later.core.store import (
+    NOTHING,
+    Again,
+    Claim,
+    Limits,
+    Parked,
+    Want,
+    WorkerRecord,
+)
 from flask_later.errors import QueueFullError, StoreBusyError, StoreError, StoreMismatchError
 from flask_later.stores.sqlite import (
     SQLiteStore,
@@ -249,6 +259,58 @@ def test_adding_reaches_the_disk_and_settling_need_not(store: SQLiteStore) -> No
     assert connection.all("PRAGMA synchronous") == [(2,)]
 
 
+# What waits is counted
+
+
+def tally(path: Path) -> tuple[int, int]:
+    """Return how many jobs wait, as the file says and as it is."""
+    with raw(path) as connection:
+        ((told,),) = connection.execute("SELECT pending FROM tally").fetchall()
+        ((counted,),) = connection.execute(jobs.COUNT_PENDING).fetchall()
+    return told, counted
+
+
+def test_the_tally_follows_every_job(store: SQLiteStore, path: Path, clock: VirtualClock) -> None:
+    """Whatever becomes of it."""
+    later = START + timedelta(seconds=60)
+    records = [
+        make_record(),
+        make_record(),
+        make_record(state=JobState.SCHEDULED, run_at=later),
+        make_record(state=JobState.HELD),
+        make_record(state=JobState.HELD),
+    ]
+    store.add(records)
+    store.add(records)
+    assert tally(path) == (5, 5)
+    first, second = store.exchange("w", (), Want(2)).claimed
+    assert tally(path) == (3, 3)
+    error = ErrorRecord("ValueError", "no")
+    again = Again(Claim(first.id, first.fence), later, error)
+    parked = Parked(Claim(second.id, second.fence), error)
+    store.exchange("w", [again, parked], NOTHING)
+    assert tally(path) == (4, 4)
+    store.command(second.id, Resume())
+    store.command(records[2].id, Cancel())
+    store.command(records[3].id, Discard())
+    assert tally(path) == (3, 3)
+    clock.advance(61)
+    store.sweep(100, {})
+    assert tally(path) == (3, 3)
+
+
+def test_a_tally_that_others_spoilt_is_put_right(path: Path, clock: VirtualClock) -> None:
+    """Rows that were deleted by hand do not fill the queue for ever."""
+    store = SQLiteStore(path, clock, Limits(max_pending=2))
+    store.open()
+    store.add([make_record(), make_record()])
+    with raw(path) as other:
+        other.execute("DELETE FROM job")
+    store.add([make_record()])
+    assert tally(path) == (1, 1)
+    store.close()
+
+
 # Threads
 
 
@@ -346,7 +408,7 @@ def test_a_statement_uses_its_index(
 def test_counting_what_waits_reads_no_job(store: SQLiteStore, path: Path) -> None:
     """Each state is counted in an index of its own."""
     with raw(path) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {jobs._PENDING}").fetchall()
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {jobs.COUNT_PENDING}").fetchall()
     scans = [step for *_, step in plan if "job" in step]
     assert [step.rsplit(maxsplit=1)[-1] for step in scans] == ["job_ready", "job_due", "job_held"]
     assert all("COVERING INDEX" in step for step in scans)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from flask_later.core.job import FINISHED, JobRecord, JobState
+from flask_later.core.job import FINISHED, PENDING, JobRecord, JobState
 from flask_later.core.states import holds_key
 
 from .connection import Connection
-from .rows import CHANGING, FIELDS, from_micros, to_changes, to_micros, to_record, to_row
+from .rows import FIELDS, changes, from_micros, to_micros, to_record, to_row
 
 # Composed of the names of columns, once; values are always bound.
 SELECT = f"SELECT {', '.join(FIELDS)} FROM job "
 _INSERT = (
-    f"INSERT INTO job ({', '.join(FIELDS)}, rank) VALUES ({', '.join('?' for _ in FIELDS)}, ?)"
-)
-_UPDATE = (
-    f"UPDATE job SET {', '.join(f'{name} = ?' for name in CHANGING)}, rank = ?, "
-    # What no longer runs is held by nobody, so nobody leaves it out.
-    "left_out = CASE ? WHEN 'running' THEN left_out END "
-    "WHERE id = ? AND fence = ?"
+    f"INSERT INTO job ({', '.join(FIELDS)}, rank) VALUES ({', '.join('?' for _ in FIELDS)}, ?) "
+    "ON CONFLICT (id) DO NOTHING"
 )
 # However many finished jobs have the same key, neither reads those that have let go of it.
 UNFINISHED_WITH_KEY = (
@@ -30,14 +26,29 @@ UNFINISHED_WITH_KEY = (
 )
 LAST_TO_FREE_KEY = "WHERE unique_key = ? AND key_free_at > ? ORDER BY key_free_at DESC, seq DESC"
 # Each count is of an index of its own, and reads no job.
-_PENDING = """
+COUNT_PENDING = """
     SELECT (SELECT count(*) FROM job WHERE state = 'queued')
         + (SELECT count(*) FROM job WHERE state = 'scheduled')
         + (SELECT count(*) FROM job WHERE state = 'held')
 """
+_TALLY = "SELECT pending FROM tally"
+_ADD_TO_TALLY = "UPDATE tally SET pending = pending + ?"
 DUE_BEFORE = "WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at, seq LIMIT ?"
 HELD_BY = "WHERE state = 'running' AND worker = ? ORDER BY seq"
 _NEXT_DUE = "SELECT min(run_at) FROM job WHERE state = 'scheduled'"
+
+
+@cache
+def _update(names: tuple[str, ...]) -> str:
+    """Return the statement that changes those columns of a job, if its fence is still the same."""
+    # What no longer runs is held by nobody, so nobody leaves it out.
+    left_out = ["left_out = NULL"] if "state" in names else []
+    assignments = ", ".join([f"{name} = ?" for name in names] + left_out)
+    return f"UPDATE job SET {assignments} WHERE id = ? AND fence = ?"
+
+
+#: Nobody has settled the attempt, nor asked it to stop.
+_IS_RUNNING = " AND state = 'running' AND stop IS NULL"
 
 
 class Jobs:
@@ -51,6 +62,8 @@ class Jobs:
         self.ended: list[str] = []
         #: The earliest instant at which one of the jobs that now wait for their time falls due.
         self.earliest: datetime | None = None
+        self._tally: int | None = None
+        self._more_pending = 0
 
     def load(self, job_id: str) -> JobRecord | None:
         return self._first(SELECT + "WHERE id = ?", (job_id,))
@@ -75,34 +88,69 @@ class Jobs:
         """Return the jobs that match *condition*, which is SQL and never holds a value."""
         return [to_record(row) for row in self.db.all(SELECT + condition, values)]
 
+    @property
     def pending(self) -> int:
-        """Count the jobs that wait."""
-        ((number,),) = self.db.all(_PENDING)
-        return int(number)
+        """How many jobs wait."""
+        if self._tally is None:
+            ((self._tally,),) = self.db.all(_TALLY)
+        return self._tally + self._more_pending
+
+    def recount(self) -> None:
+        """Count the jobs that wait: other hands than ours may have put some in, or taken some."""
+        ((number,),) = self.db.all(COUNT_PENDING)
+        self._more_pending += number - self.pending
+
+    def close(self) -> None:
+        """Write what is kept of the transaction as a whole, at its end."""
+        if self._more_pending:
+            self.db.execute(_ADD_TO_TALLY, (self._more_pending,))
 
     def next_due(self) -> datetime | None:
         """Return when the next of the jobs that wait for their time falls due."""
         ((micros,),) = self.db.all(_NEXT_DUE)
         return None if micros is None else from_micros(micros)
 
-    def insert(self, record: JobRecord) -> None:
-        self.db.execute(_INSERT, (*to_row(record), record.rank))
+    def insert(self, record: JobRecord) -> bool:
+        """Store *record*, unless its id is there."""
+        if self.db.execute(_INSERT, (*to_row(record), record.rank)) != 1:
+            return False
+        self._more_pending += record.state in PENDING
         self._remember(record)
+        return True
 
     def save(self, before: JobRecord, after: JobRecord) -> JobRecord:
         """Write *after* over *before*, as it was read in this transaction; return *after*."""
-        values = (*to_changes(after), after.rank, after.state.value)
-        if self.db.execute(_UPDATE, (*values, before.id, before.fence)) != 1:
+        if not self._update(before, after, ""):
             raise AssertionError(f"Job {before.id} changed within a transaction.")
-        self._remember(after)
         return after
 
+    def save_settled(self, before: JobRecord, after: JobRecord) -> bool:
+        """Write *after* over *before*, as it was claimed, unless anything happened to it since."""
+        return self._update(before, after, _IS_RUNNING)
+
+    def discard(self, record: JobRecord) -> None:
+        """Delete a job that may still wait."""
+        self._more_pending -= record.state in PENDING
+        self.delete([record.id])
+
     def delete(self, job_ids: Iterable[str]) -> None:
-        """Delete jobs and all that belongs to them."""
+        """Delete finished jobs, and all that belongs to them."""
         for job_id in job_ids:
             self.db.execute("DELETE FROM log WHERE job = ?", (job_id,))
             self.db.execute("DELETE FROM job WHERE id = ?", (job_id,))
             self.ended.append(job_id)
+
+    def _update(self, before: JobRecord, after: JobRecord, condition: str) -> bool:
+        names, values = changes(before, after)
+        if "run_at" in names:
+            names += ("rank",)
+            values.append(after.rank)
+        statement = _update(names) + condition
+        if names and self.db.execute(statement, (*values, before.id, before.fence)) != 1:
+            return False
+        self._more_pending += (after.state in PENDING) - (before.state in PENDING)
+        self._remember(after)
+        return True
 
     def _first(self, statement: str, values: Sequence[Any]) -> JobRecord | None:
         row = self.db.one(statement, values)

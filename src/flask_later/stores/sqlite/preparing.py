@@ -15,6 +15,7 @@ from typing import NamedTuple
 from flask_later.errors import StoreError, StoreMismatchError, UnsupportedError
 
 from .file_system import make_folder, refuse_remote, warn_if_open_to_others
+from .jobs import COUNT_PENDING
 from .locks import INIT, lock_file
 from .schema import APPLICATION_ID, MIGRATIONS, OLDEST_CODE, TABLES, VERSION
 from .trouble import is_busy, translated
@@ -121,6 +122,7 @@ def _migrate(raw: sqlite3.Connection) -> None:
             raw.execute(statement)
     identity = f"sqlite-{secrets.token_hex(8)}"
     raw.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (identity,))
+    raw.execute(f"INSERT OR IGNORE INTO tally VALUES (1, ({COUNT_PENDING}))")
     raw.execute("INSERT OR REPLACE INTO meta VALUES ('tables', ?)", (str(VERSION),))
     raw.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
     raw.execute(f"PRAGMA user_version = {OLDEST_CODE:d}")

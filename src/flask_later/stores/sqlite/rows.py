@@ -95,15 +95,6 @@ _CODECS = {
 FIELDS = JobRecord._fields
 _OF_FIELDS = tuple(_CODECS.get(name) for name in FIELDS)
 
-#: What a job is from the moment it is stored to its end.
-_FIXED = frozenset(
-    {"id", "task", "queue", "payload", "context", "created_at", "priority", "timeout"}
-    | {"unique_key", "unique_until", "key_free_at", "scheduled_at", "schedule"}
-)
-#: The columns that change.
-CHANGING = tuple(name for name in FIELDS if name not in _FIXED)
-_OF_CHANGING = tuple(FIELDS.index(name) for name in CHANGING)
-
 
 def to_row(record: JobRecord) -> Row:
     """Return the columns of :data:`FIELDS`."""
@@ -113,10 +104,15 @@ def to_row(record: JobRecord) -> Row:
     )
 
 
-def to_changes(record: JobRecord) -> Row:
-    """Return the columns of :data:`CHANGING`."""
-    row = to_row(record)
-    return tuple(row[index] for index in _OF_CHANGING)
+def changes(before: JobRecord, after: JobRecord) -> tuple[tuple[str, ...], list[Any]]:
+    """Return the columns in which *after* differs, and what they are then."""
+    names: list[str] = []
+    values: list[Any] = []
+    for name, codec, old, new in zip(FIELDS, _OF_FIELDS, before, after, strict=True):
+        if old is not new and old != new:
+            names.append(name)
+            values.append(new if codec is None or new is None else codec.pack(new))
+    return tuple(names), values
 
 
 def to_record(row: Sequence[Any]) -> JobRecord:

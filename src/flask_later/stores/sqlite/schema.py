@@ -62,12 +62,12 @@ TABLES = (
         value TEXT NOT NULL
     ) WITHOUT ROWID
     """,
-    # seq is the order in which jobs were stored; AUTOINCREMENT never uses one twice, so that the
-    # cursor of a page stays right when jobs are deleted. left_out is since when the beats of its
-    # worker have not named a running job.
+    # seq is the order in which jobs were stored. AUTOINCREMENT would write one page more for each
+    # of them, to keep the number of a job that was deleted from coming again. left_out is since
+    # when the beats of its worker have not named a running job.
     f"""
     CREATE TABLE job (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        seq INTEGER PRIMARY KEY,
         id TEXT NOT NULL UNIQUE,
         task TEXT NOT NULL,
         queue TEXT NOT NULL,
@@ -143,6 +143,13 @@ TABLES = (
         queues TEXT,
         threads INTEGER NOT NULL DEFAULT 0,
         lock_inode INTEGER
+    )
+    """,
+    # How many jobs wait: the one row is kept by every transaction that changes it.
+    """
+    CREATE TABLE tally (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        pending INTEGER NOT NULL
     )
     """,
     "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",

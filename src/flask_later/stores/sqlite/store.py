@@ -6,6 +6,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,7 +17,6 @@ from typing import TypeVar
 from flask_later.core.clock import Clock
 from flask_later.core.job import (
     FINISHED,
-    PENDING,
     Command,
     Discard,
     Hint,
@@ -67,6 +67,8 @@ T = TypeVar("T")
 #: Real and virtual seconds after which who waits looks for what other processes did.
 POLL = 0.5
 
+#: Seconds between two counts of what waits, while jobs are refused because it is too much.
+_RECOUNT_EVERY = 10.0
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -96,6 +98,7 @@ class SQLiteStore(Store):
         self._writer = Writer(self._path, patience, self._jobs, self._tell)
         self._workers = Workers(self._path, clock)
         self._sweeper = sweeps.Sweeper(self._read, self._write, self._workers, clock, limits)
+        self._recounted_at = -_RECOUNT_EVERY
         self._pid = 0
         self._renew_waiters()
 
@@ -199,23 +202,34 @@ class SQLiteStore(Store):
         return {name: from_micros(due) for name, due in rows}
 
     def _add(self, jobs: Jobs, records: Sequence[JobRecord]) -> list[Added]:
-        added = [self._add_one(jobs, record) for record in records]
-        new = sum(each.created and each.record.state in PENDING for each in added)
-        if new:
-            pending = jobs.pending()
-            if pending > self._limits.max_pending:
-                raise QueueFullError(pending - new, self._limits.max_pending)
-        return added
+        self._require_room(jobs, records)
+        return [self._add_one(jobs, record) for record in records]
+
+    def _require_room(self, jobs: Jobs, records: Sequence[JobRecord]) -> None:
+        """Refuse before anything is written, so that nobody who shares the commit is held up."""
+        limit = self._limits.max_pending
+        if jobs.pending + len(records) <= limit:
+            return
+        if time.monotonic() - self._recounted_at > _RECOUNT_EVERY:
+            self._recounted_at = time.monotonic()
+            jobs.recount()
+        # The same job, or the same unique key, is stored once however often it comes.
+        new = {r.id: r.unique_key or r.id for r in records if not self._existing(jobs, r)}
+        if new and jobs.pending + len({*new.values()}) > limit:
+            raise QueueFullError(jobs.pending, limit)
+
+    def _add_one(self, jobs: Jobs, record: JobRecord) -> Added:
+        existing = None if record.unique_key is None else self._existing(jobs, record)
+        if existing is None and not jobs.insert(record):
+            existing = jobs.load(record.id)
+        return Added(record, True) if existing is None else Added(existing, False)
 
     @staticmethod
-    def _add_one(jobs: Jobs, record: JobRecord) -> Added:
+    def _existing(jobs: Jobs, record: JobRecord) -> JobRecord | None:
         existing = jobs.load(record.id)
         if existing is None and record.unique_key is not None:
             existing = jobs.holder(record.unique_key)
-        if existing is not None:
-            return Added(existing, False)
-        jobs.insert(record)
-        return Added(record, True)
+        return existing
 
     # Running
 
@@ -282,7 +296,7 @@ class SQLiteStore(Store):
             raise JobNotFoundError(job_id)
         after = commanded(before, command, jobs.now)
         if isinstance(command, Discard):
-            jobs.delete([job_id])
+            jobs.discard(before)
             return before
         if isinstance(command, Retry) and after.unique_key is not None:
             holder = jobs.holder(after.unique_key, besides=job_id)

@@ -162,6 +162,7 @@ class Writer:
                 jobs = self._begin_jobs(db)
                 for entry in batch:
                     entry.answer = entry.operation(jobs)
+                jobs.close()
                 db.commit()
             except BaseException:
                 db.roll_back()

@@ -27,9 +27,11 @@ job_succeeded = _namespace.signal("job-succeeded")
 job_failed = _namespace.signal("job-failed")
 #: An attempt did not finish the job, it will run again; ``exception`` is what was raised.
 job_retried = _namespace.signal("job-retried")
-#: A running attempt was given back because its process stops, or its worker was lost.
+#: A running attempt was given back because its process stops.
 job_released = _namespace.signal("job-released")
-#: The job was cancelled, before or while it ran.
+#: An attempt was taken from a worker that died, and the job waits again. Sent by who found it.
+job_rescued = _namespace.signal("job-rescued")
+#: The job was cancelled, before or while it ran, or because nobody had begun it in time.
 job_cancelled = _namespace.signal("job-cancelled")
 #: This code does not know the task, or its arguments no longer fit; ``reason`` says which.
 job_parked = _namespace.signal("job-parked")

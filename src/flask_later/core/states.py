@@ -155,7 +155,11 @@ def rescued(record: JobRecord, now: datetime) -> JobRecord:
     fence = record.fence + 1
     if crashes < MAX_CRASHES:
         return _waiting(record, record.run_at, now, crashes=crashes, fence=fence)
-    error = ErrorRecord("WorkerDied", f"The worker died {crashes} times while it ran this job.")
+    error = ErrorRecord(
+        "WorkerDied",
+        f"The worker died {crashes} times while it ran this job, which probably kills it: by its "
+        f"use of memory, or in a library that is not Python. job.retry() runs it again.",
+    )
     return _finished(record, JobState.FAILED, now, error=error, crashes=crashes, fence=fence)
 
 

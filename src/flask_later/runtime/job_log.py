@@ -9,6 +9,8 @@ from typing import Any
 from flask_later import signals
 from flask_later.core.job import JobRecord
 from flask_later.core.retry import Failure, TryAgain
+from flask_later.core.states import EXPIRED
+from flask_later.core.store import MAX_CRASHES
 from flask_later.logs import Log
 from flask_later.tasks.current import Attempt, current_attempt
 
@@ -23,6 +25,8 @@ def listen() -> None:
     signals.job_failed.connect(_log_failed)
     signals.job_retried.connect(_log_retried)
     signals.job_released.connect(_log_released)
+    signals.job_rescued.connect(_log_rescued)
+    signals.job_cancelled.connect(_log_cancelled)
     signals.job_parked.connect(_log_parked)
     signals.outcome_dropped.connect(_log_dropped)
 
@@ -43,6 +47,9 @@ def _log_failed(_: object, *, job: JobRecord, exception: BaseException | None, *
     with _about(job):
         if isinstance(exception, Failure):
             _logger.warning("job %s (%s) failed: %s", job.id, job.task, exception.message)
+            return
+        if exception is None and job.error is not None:
+            _logger.error("job %s (%s) failed: %s", job.id, job.task, job.error.message)
             return
         _logger.error(
             "job %s (%s) failed in attempt %d", job.id, job.task, job.attempts, exc_info=exception
@@ -69,11 +76,30 @@ def _log_released(_: object, *, job: JobRecord, **__: Any) -> None:
     with _about(job):
         _logger.warning(
             "job %s (%s) was given back %d times by processes that stopped: does it take longer "
-            "than they live? Raise LATER_SHUTDOWN_TIMEOUT, or split it into smaller jobs",
+            "than they live? Run its queue in a process of its own, which no request recycles: "
+            "flask later worker. Or raise LATER_SHUTDOWN_TIMEOUT, or make smaller jobs of it",
             job.id,
             job.task,
             job.releases,
         )
+
+
+def _log_rescued(_: object, *, job: JobRecord, **__: Any) -> None:
+    with _about(job):
+        _logger.warning(
+            "job %s (%s): its worker died in attempt %d, which is crash %d of %d; it runs again",
+            job.id,
+            job.task,
+            job.attempts,
+            job.crashes,
+            MAX_CRASHES,
+        )
+
+
+def _log_cancelled(_: object, *, job: JobRecord, **__: Any) -> None:
+    if job.error is not None and job.error.type == EXPIRED:
+        with _about(job):
+            _logger.info("job %s (%s) was cancelled: %s", job.id, job.task, job.error.message)
 
 
 def _log_parked(_: object, *, job: JobRecord, reason: str, **__: Any) -> None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
+from blinker import NamedSignal
+
+from flask_later import signals
+from flask_later.core.job import JobRecord, JobState
 from flask_later.core.store import DUE
 from flask_later.logs import Log
 from flask_later.runtime.threads import join_all, start_thread
@@ -18,6 +23,11 @@ _logger = Log(__name__)
 _TICK = 1.0
 #: Rows of each kind that one look moves.
 _BUDGET = 2000
+#: What tells of a job whose worker died, and that does not run again.
+_AFTER_A_CRASH = {
+    JobState.FAILED: signals.job_failed,
+    JobState.CANCELLED: signals.job_cancelled,
+}
 
 
 class Maintenance:
@@ -48,16 +58,26 @@ class Maintenance:
         """What a look does, each with the seconds until it is due again."""
         return {"sweep": self._sweep, "beat": self._beat, "timeouts": self._watch}
 
-    def _sweep(self) -> float:
+    def sweep(self) -> datetime | None:
+        """Sweep the store and say what became of jobs; return when the next row falls due."""
         state = self._state
         swept = state.store.sweep(_BUDGET, state.registry.digests())
-        if swept.rescued:
-            _logger.warning("%d attempts of dead workers were taken from them", swept.rescued)
         if swept.hints:
             state.engine.deliver(swept.hints)
-        if swept.next_due is None:
+        for job in swept.crashed:
+            self._announce(_AFTER_A_CRASH.get(job.state, signals.job_rescued), job)
+        for job in swept.expired:
+            self._announce(signals.job_cancelled, job)
+        return swept.next_due
+
+    def _announce(self, signal: NamedSignal, job: JobRecord) -> None:
+        signals.send(signal, self._state.app, job=job, exception=None)
+
+    def _sweep(self) -> float:
+        next_due = self.sweep()
+        if next_due is None:
             return _TICK
-        return (swept.next_due - state.clock.now()).total_seconds()
+        return (next_due - self._state.clock.now()).total_seconds()
 
     def _beat(self) -> float:
         if self._worker.needs_beat:

@@ -166,7 +166,7 @@ class Worker:
             return 0
         for running in left:
             claim = running.attempt.claim
-            self._announce(running.record, Ended(Released(claim)), stale=claim in handover.stale)
+            self._announce(running.record, Ended(Released(claim)), handover)
         return len(handover.done)
 
     def _count_lost(self) -> int:
@@ -277,7 +277,7 @@ class Worker:
     ) -> Sequence[JobRecord]:
         want = self._want_one if more() and not self._stopping.is_set() else NOTHING
         handover = self._exchange([ended.outcome], want)
-        self._announce(record, ended, stale=bool(handover.stale))
+        self._announce(record, ended, handover)
         return handover.claimed
 
     def _exchange(self, outcomes: Sequence[Outcome], want: Want) -> Handover:
@@ -289,6 +289,8 @@ class Worker:
                 self._wait_for_store(error, bool(outcomes))
             else:
                 self._unanswered = 0
+                if handover.cancelled:
+                    self._announce_expired(outcomes, handover.cancelled)
                 return handover
             if not outcomes:
                 return Handover()
@@ -306,21 +308,33 @@ class Worker:
             # Who holds nothing has no reason to hold up a stop.
             self._stopping.wait(pause)
 
-    def _announce(self, record: JobRecord, ended: Ended, *, stale: bool) -> None:
+    def _announce_expired(
+        self, outcomes: Sequence[Outcome], cancelled: Sequence[JobRecord]
+    ) -> None:
+        """Say what the store cancelled while it looked for a job; the outcomes speak of theirs."""
+        ours = {outcome.claim.job_id for outcome in outcomes}
+        for job in cancelled:
+            if job.id not in ours:
+                signals.send(signals.job_cancelled, self._state.app, job=job, exception=None)
+
+    def _announce(self, record: JobRecord, ended: Ended, handover: Handover) -> None:
         """Say what happened. The record is made by the rule that the store has applied."""
         app = self._state.app
-        if stale:
-            signals.send(signals.outcome_dropped, app, job=record, claim=ended.outcome.claim)
+        claim = ended.outcome.claim
+        if claim in handover.stale:
+            signals.send(signals.outcome_dropped, app, job=record, claim=claim)
             return
+        for job in handover.cancelled:
+            if job.id == record.id:
+                # It would have waited again, but somebody had asked to cancel it.
+                signals.send(signals.job_cancelled, app, job=job, exception=ended.exception)
+                return
         if isinstance(ended.outcome, Succeeded) and not signals.job_succeeded.receivers:
             return  # nobody to make the record for
-        running = self._running.get(ended.outcome.claim)
+        running = self._running.get(claim)
         if running is not None:
-            record = _as_noted(record, running.attempt)
+            record = record._replace(progress=running.attempt.latest_progress)
         signal = _SIGNALS[type(ended.outcome)]
-        if record.stop is not None and isinstance(ended.outcome, Again | Released | Parked):
-            # What would have waited again was cancelled meanwhile.
-            signal = signals.job_cancelled
         if signal.receivers:
             after = settled(record, ended.outcome, self._clock.now())
             facts: dict[str, object] = {"job": after, "exception": ended.exception}
@@ -398,10 +412,3 @@ class Worker:
         self._settle(record, ended, never)
         self._running.pop(running.attempt.claim, None)
         self._state.engine.replace(running.thread)
-
-
-def _as_noted(record: JobRecord, attempt: Attempt) -> JobRecord:
-    """The record of a running job with the news that the store has of its attempt."""
-    cancelled = attempt.stop_reason is StopReason.CANCELLED
-    stop = StopReason.CANCELLED if cancelled else None
-    return record._replace(progress=attempt.latest_progress, stop=stop)

@@ -27,8 +27,6 @@ from flask_later.tasks.state import KEY, AppState
 
 #: Jobs and callbacks after which one call gives up. Far more than a test means to run.
 LIMIT = 10_000
-#: Rows that one look at the store stages.
-_BUDGET = 500
 
 
 def run_all(app: Flask, *, limit: int = LIMIT) -> int:
@@ -117,7 +115,7 @@ class _Hand:
 
     def next_step(self, left: float) -> float:
         """Return the seconds until the next row falls due, at most *left*."""
-        due = self._state.store.sweep(_BUDGET, self._state.registry.digests()).next_due
+        due = self._process.maintenance.sweep()
         if due is None:
             return left
         return min(left, max(0.0, (due - self.clock.now()).total_seconds()))

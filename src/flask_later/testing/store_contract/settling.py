@@ -235,8 +235,9 @@ class SettlingContract(ContractBase):
         """Somebody asked to cancel it while it ran, and it failed before it heard of that."""
         running = start(store, worker)
         store.command(running.id, Cancel())
-        settle(store, worker, Again(attempt(running), LATER, OOPS))
+        handover = settle(store, worker, Again(attempt(running), LATER, OOPS))
         after = now_of(store, running)
+        assert list(handover.cancelled) == [after]
         assert (after.state, after.stop) == (JobState.CANCELLED, None)
         assert (after.error, after.failures, after.finished_at) == (OOPS, 1, clock.now())
 
@@ -244,15 +245,17 @@ class SettlingContract(ContractBase):
         """Its process stopped before it heard of it: nobody wants it to run again."""
         running = start(store, worker)
         store.command(running.id, Cancel())
-        settle(store, worker, Released(attempt(running)))
+        handover = settle(store, worker, Released(attempt(running)))
         assert now_of(store, running).state is JobState.CANCELLED
+        assert list(handover.cancelled) == [now_of(store, running)]
 
     def test_a_cancelled_job_is_not_parked(self, store: Store, worker: str) -> None:
         """A parked job would wait to be run."""
         running = start(store, worker)
         store.command(running.id, Cancel())
-        settle(store, worker, Parked(attempt(running), OOPS))
+        handover = settle(store, worker, Parked(attempt(running), OOPS))
         after = now_of(store, running)
+        assert list(handover.cancelled) == [after]
         assert (after.state, after.stop) == (JobState.CANCELLED, None)
 
     @pytest.mark.parametrize(
@@ -269,6 +272,6 @@ class SettlingContract(ContractBase):
         """What happened, happened."""
         running = start(store, worker)
         store.command(running.id, Cancel())
-        settle(store, worker, outcome._replace(claim=attempt(running)))
+        handover = settle(store, worker, outcome._replace(claim=attempt(running)))
         after = now_of(store, running)
-        assert (after.state, after.stop) == (state, None)
+        assert (after.state, after.stop, list(handover.cancelled)) == (state, None, [])

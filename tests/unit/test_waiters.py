@@ -14,6 +14,7 @@ from flask_later.core.clock import SystemClock
 from flask_later.core.engine import Ran, ServeOptions
 from flask_later.engines import native
 from flask_later.engines.native import NativeEngine
+from flask_later.stores import waiters
 from flask_later.stores.memory import MemoryStore
 from flask_later.stores.waiters import Waiters
 from flask_later.testing.records import make_record
@@ -180,3 +181,100 @@ def _take(store: MemoryStore, ran: threading.Event) -> Callable[..., Ran]:
 def sleep_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks again without being woken: what a lost wake-up costs shows."""
     monkeypatch.setattr(native, "_LOOK_AGAIN", 10 * PATIENCE)
+
+
+# Hints held back while a thread looks again by itself
+
+
+class Patient(Sleepers):
+    """Somebody else works on the queue, and the timer is ours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.armed = 0
+        self.waiters = Waiters(self.lock, SystemClock(), lambda _: self.has_something, self._arm)
+
+    def _arm(self) -> bool:
+        self.armed += 1
+        return True
+
+    def spread(self) -> list[str]:
+        with self.lock:
+            return self.waiters.spread()
+
+
+@pytest.fixture
+def patient() -> Iterator[Patient]:
+    patient = Patient()
+    patient.lie_down(4)
+    yield patient
+    with patient.lock:
+        patient.waiters.wake(())
+
+
+@pytest.fixture
+def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever got work once is taken to look again soon."""
+    monkeypatch.setattr(waiters, "_LOOKS_AGAIN", 1000.0)
+
+
+def test_a_hint_wakes_nobody_while_a_thread_looks_again(sooner: None, patient: Patient) -> None:
+    """A burst of short jobs costs no wake-ups; a moment later one more thread is woken."""
+    patient.waiters.looked()
+    with patient.lock:
+        for _ in range(5):
+            patient.waiters.wake(["a"])
+    assert patient.stay(0)
+    assert patient.armed
+    assert patient.spread() == []
+    assert patient.stay(1)
+    assert patient.spread() == []
+    assert patient.stay(2)
+
+
+def test_a_burst_that_is_done_wakes_nobody(sooner: None, patient: Patient) -> None:
+    """The thread that looked again has done it all."""
+    patient.waiters.looked()
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    patient.has_something = False
+    assert patient.spread() == []
+    assert patient.stay(0)
+
+
+def test_a_long_job_holds_back_the_others_for_a_moment_only(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread does not look again, so the jobs are long: then all others are woken."""
+    monkeypatch.setattr(waiters, "_LOOKS_AGAIN", 1000.0)
+    patient.waiters.looked()
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    monkeypatch.setattr(waiters, "_LOOKS_AGAIN", 0.0)
+    patient.spread()
+    assert patient.stay(4)
+
+
+def test_who_lies_down_does_not_look_again(sooner: None, patient: Patient) -> None:
+    """Then the next hint wakes at once."""
+    patient.waiters.looked()
+    with patient.lock:
+        patient.waiters.wait(["b"], 0.001)
+        patient.waiters.wake(["a"])
+    assert patient.stay(1)
+
+
+def test_a_queue_without_waiters_is_told_elsewhere(sooner: None, patient: Patient) -> None:
+    """All of this process are busy, those of another may not be."""
+    patient.waiters.looked()
+    with patient.lock:
+        patient.waiters.wake(["b"])
+    assert patient.spread() == ["b"]
+
+
+def test_what_falls_due_is_never_held_back(sooner: None, patient: Patient) -> None:
+    """Only a queue has somebody who looks again."""
+    patient.waiters.looked()
+    with patient.lock:
+        patient.waiters.wake(["@due"])
+    assert not patient.armed

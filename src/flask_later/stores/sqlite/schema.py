@@ -152,6 +152,17 @@ TABLES = (
         pending INTEGER NOT NULL
     )
     """,
+    # Processes that want to be woken, see wakeups.py. Each deletes its own row, or others do.
+    """
+    CREATE TABLE listener (
+        address TEXT PRIMARY KEY,
+        secret TEXT NOT NULL,
+        place TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        topics TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
     "CREATE TABLE paused (queue TEXT PRIMARY KEY) WITHOUT ROWID",
     # Since when nobody has to hint again at the queue.
     """

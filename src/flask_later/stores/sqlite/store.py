@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +49,6 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
-from flask_later.stores.waiters import Waiters
 
 from . import notes as news
 from . import reads, sweeps
@@ -59,13 +57,11 @@ from .connection import Connection, Connections
 from .jobs import HELD_BY, Jobs
 from .preparing import prepare
 from .rows import from_micros, to_micros
+from .waiting import Waiting
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
 
 T = TypeVar("T")
-
-#: Real and virtual seconds after which who waits looks for what other processes did.
-POLL = 0.5
 
 #: Seconds between two counts of what waits, while jobs are refused because it is too much.
 _RECOUNT_EVERY = 10.0
@@ -97,19 +93,21 @@ class SQLiteStore(Store):
         self._connections = Connections(self._path, patience)
         self._writer = Writer(self._path, patience, self._jobs, self._tell)
         self._workers = Workers(self._path, clock)
-        self._sweeper = sweeps.Sweeper(self._read, self._write, self._workers, clock, limits)
+        self._waiting = Waiting(self._path, clock, self._read, self._write, self._ready)
+        self._sweeper = sweeps.Sweeper(
+            self._read, self._write, self._workers, self._waiting.wakeups, clock, limits
+        )
+        #: What the last sweep told; a row that falls due earlier is news.
+        self._next_due = _NEVER
         self._recounted_at = -_RECOUNT_EVERY
-        self._pid = 0
-        self._renew_waiters()
 
     # The process
 
     def open(self) -> None:
         prepare(self._path, self._patience)
         self._workers.open()
-        if self._pid != os.getpid():
-            # A thread that the fork left behind may hold the inherited lock for ever.
-            self._renew_waiters()
+        self._waiting.open()
+        self._next_due = _NEVER
         with self._read() as db:
             ((self.identity,),) = db.all("SELECT value FROM meta WHERE key = 'identity'")
         # Two processes on two files is a mistake that only a comparison of their logs shows.
@@ -118,7 +116,7 @@ class SQLiteStore(Store):
         )
 
     def close(self) -> None:
-        self.wake(())
+        self._waiting.close()
         self._writer.close()
         self._connections.close()
 
@@ -139,15 +137,6 @@ class SQLiteStore(Store):
         with self._read() as db:
             return self._workers.alive(db)
 
-    def _renew_waiters(self) -> None:
-        self._pid = os.getpid()
-        self._lock = threading.Lock()
-        self._waiters = Waiters(
-            self._lock, self._clock, lambda queue: self._has_something((queue,))
-        )
-        #: What the last sweep told; a row that falls due earlier is news.
-        self._next_due = _NEVER
-
     @contextmanager
     def _read(self) -> Generator[Connection]:
         with self._connections.get().read() as db:
@@ -162,14 +151,12 @@ class SQLiteStore(Store):
         return self._writer.write(operation, full=full)
 
     def _jobs(self, db: Connection) -> Jobs:
+        self._waiting.wakeups.read(db)
         return Jobs(db, self._clock.now())
 
     def _tell(self, jobs: Jobs) -> None:
-        with self._lock:
-            for job_id in jobs.ended:
-                self._waiters.wake_all(job_id)
-            if jobs.earliest is not None and jobs.earliest < self._next_due:
-                self._waiters.wake_all(DUE)
+        earlier = jobs.earliest is not None and jobs.earliest < self._next_due
+        self._waiting.tell(jobs.ended, earlier)
 
     def _hints(self, records: Iterable[JobRecord]) -> list[Hint]:
         return [
@@ -248,7 +235,10 @@ class SQLiteStore(Store):
                 self._workers.beat(jobs.db, worker)
             return Handover(taken, done, stale, [*cancelled, *over])
 
-        return self._write(exchange)
+        handover = self._write(exchange)
+        if handover.claimed:
+            self._waiting.looked()
+        return handover
 
     def _settle(self, jobs: Jobs, outcome: Outcome) -> JobRecord | None:
         """Return the record as it is then, or None for a stale outcome."""
@@ -346,29 +336,16 @@ class SQLiteStore(Store):
     # Waiting
 
     def wait(self, topics: Collection[str], timeout: float) -> None:
-        left = timeout
-        while left > 0:
-            step = min(left, POLL)
-            began = self._clock.monotonic()
-            # Looking and lying down under one lock: nobody's wake falls between the two.
-            with self._lock:
-                if self._has_something(topics):
-                    return
-                self._waiters.wait(topics, step)
-            slept = self._clock.monotonic() - began
-            if slept < step:
-                return
-            left -= slept
+        self._waiting.wait(topics, timeout)
 
     def wake(self, topics: Collection[str]) -> None:
-        with self._lock:
-            self._waiters.wake(topics)
+        self._waiting.wake(topics)
 
-    def _has_something(self, topics: Collection[str]) -> bool:
-        with self._read() as db:
-            jobs = Jobs(db, self._clock.now())
-            runnable = frozenset(runnable_queues(db))
-            return any(self._is_ready(jobs, topic, runnable) for topic in topics or runnable)
+    def _ready(self, db: Connection, topics: Collection[str]) -> list[str]:
+        """Return those of *topics* that have something; of no topics, all queues that do."""
+        jobs = Jobs(db, self._clock.now())
+        runnable = frozenset(runnable_queues(db))
+        return [each for each in topics or runnable if self._is_ready(jobs, each, runnable)]
 
     def _is_ready(self, jobs: Jobs, topic: str, runnable: frozenset[str]) -> bool:
         if topic in runnable:

@@ -24,6 +24,7 @@ from .claims import runnable_queues
 from .connection import Connection
 from .jobs import DUE_BEFORE, Jobs
 from .rows import to_micros
+from .wakeups import Wakeups
 from .workers import Workers
 
 _logger = Log(__name__)
@@ -31,6 +32,8 @@ _logger = Log(__name__)
 #: The most rows that one transaction moves, so that nobody waits long for the file.
 MAX_BATCH = 500
 
+#: Seconds between two looks for processes that listen no more.
+_PROBE_EVERY = 10.0
 #: Seconds between two counts of the finished jobs, which read an index of all of them.
 _COUNT_EVERY = 60.0
 
@@ -115,12 +118,14 @@ class Sweeper:
         read: Callable[[], AbstractContextManager[Connection]],
         write: _Write,
         workers: Workers,
+        wakeups: Wakeups,
         clock: Clock,
         limits: Limits,
     ) -> None:
         self._read = read
         self._write = write
         self._workers = workers
+        self._wakeups = wakeups
         self._clock = clock
         self._limits = limits
         #: The steps that failed when they were last taken, and how: said once.
@@ -211,12 +216,22 @@ class Sweeper:
             self._workers.forget_dead(jobs.db)
             return Done()
 
+        def forget_listeners(jobs: Jobs, names: Sequence[str]) -> Done:
+            self._wakeups.withdraw(jobs.db, names)
+            return Done(len(names))
+
         return [
             Step("expire", _overdue, _expire),
             # Before the others, so that what this sweep moves is not hinted at twice.
             Step("rehint", _silent_queues, lambda jobs, queues: _rehint(jobs, store, queues)),
             Step("rescue", self._workers.abandoned, save_rescued),
             Step("forget", lambda jobs, _: self._workers.dead(jobs.db), forget_dead),
+            Step(
+                "listeners",
+                lambda jobs, _: self._wakeups.dead(jobs.db, to_micros(jobs.now)),
+                forget_listeners,
+                every=_PROBE_EVERY,
+            ),
             Step("stage", _due, lambda jobs, due: moved(_stage(jobs, due))),
             Step(
                 "unpark",

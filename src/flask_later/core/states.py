@@ -75,6 +75,14 @@ def expired(record: JobRecord, now: datetime) -> JobRecord:
     return _finished(record, JobState.CANCELLED, now, error=error)
 
 
+def may_share(first: JobRecord, other: JobRecord) -> bool:
+    """Whether both may be handed out in one exchange.
+
+    A job that has killed a worker comes alone, so that it does not take others along.
+    """
+    return not first.crashes and not other.crashes
+
+
 def claimed(record: JobRecord, worker: str, now: datetime) -> JobRecord:
     """A queued job handed to *worker*."""
     return record._replace(

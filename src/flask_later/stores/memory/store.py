@@ -30,6 +30,7 @@ from flask_later.core.states import (
     expired,
     is_expired,
     is_settled,
+    may_share,
     released,
     resumed,
     settled,
@@ -204,15 +205,17 @@ class MemoryStore(Store):
         left = MAX_EXPIRED
         while len(taken) < want.limit and (place := self._best(want)):
             row = place[2]
-            if not is_expired(row.record, now):
-                self._rows.put(row, claimed(row.record, worker, now))
-                taken.append(row.record)
-            elif left > 0:
+            if is_expired(row.record, now):
+                if left == 0:
+                    break
                 left -= 1
                 self._put(row, expired(row.record, now))
                 cancelled.append(row.record)
-            else:
+            elif taken and not may_share(taken[0], row.record):
                 break
+            else:
+                self._rows.put(row, claimed(row.record, worker, now))
+                taken.append(row.record)
         return taken
 
     def _best(self, want: Want) -> Place | None:

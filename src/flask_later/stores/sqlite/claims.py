@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from heapq import nsmallest
 from itertools import chain
+from operator import itemgetter
 
 from flask_later.core.job import JobRecord
-from flask_later.core.states import claimed, expired, is_expired
+from flask_later.core.states import claimed, expired, is_expired, may_share
 from flask_later.core.store import MAX_EXPIRED, MAX_PAGE, Want
 
 from .connection import Connection
 from .jobs import Jobs
+from .rows import FIELDS, Row, to_record
 
-FRONT = """
-    SELECT rank, seq, id FROM job
+# The order is that of the index to the letter, or SQLite would sort the backlog.
+FRONT = f"""
+    SELECT {", ".join(FIELDS)}, rank, seq FROM job
     WHERE state = 'queued' AND queue = ?
     ORDER BY rank, seq LIMIT ?
 """
@@ -31,32 +34,33 @@ QUEUES = """
 """
 _PAUSED = "SELECT queue FROM paused"
 
-#: A job at the front of its queue: its rank, the order in which it was stored, its id.
-_Place = tuple[float, int, str]
-
 
 def runnable_queues(db: Connection) -> list[str]:
     """Return the queues that have something to hand out, by name."""
     return [queue for (queue,) in db.all(QUEUES)]
 
 
-def best(db: Connection, want: Want) -> list[str]:
-    """Return the ids of the jobs that *want* gets, in the order in which it gets them."""
+def best(db: Connection, want: Want) -> list[JobRecord]:
+    """Return the jobs that *want* gets, in the order in which it gets them."""
     limit = min(want.limit, MAX_PAGE)
     if limit <= 0:
         return []
+    rows: list[Row] = []
+    for queues in _ranked(db, want):
+        if len(rows) < limit:
+            rows += _fronts(db, queues, limit - len(rows))
+    return [to_record(row[:-2]) for row in rows]
+
+
+def _ranked(db: Connection, want: Want) -> list[list[str]]:
+    """Return the queues to hand out from; of those in one list, the best job comes first."""
+    first = () if want.prefer is None else (want.prefer.queue,)
+    if want.queues is None:
+        runnable = runnable_queues(db)
+        others = [queue for queue in runnable if queue not in first]
+        return [[queue for queue in runnable if queue in first], others]
     paused = {queue for (queue,) in db.all(_PAUSED)}
-    places: list[_Place] = []
-    if want.prefer is not None:
-        places = _fronts(db, {want.prefer.queue} - paused, limit)
-        paused.add(want.prefer.queue)
-    if len(places) < limit and want.queues is None:
-        others = set(runnable_queues(db)) - paused
-        places += _fronts(db, others, limit - len(places))
-    for queue in dict.fromkeys(want.queues or ()):
-        if len(places) < limit and queue not in paused:
-            places += _fronts(db, {queue}, limit - len(places))
-    return [job_id for _, _, job_id in places]
+    return [[queue] for queue in dict.fromkeys((*first, *want.queues)) if queue not in paused]
 
 
 def hand_out(jobs: Jobs, worker: str, want: Want) -> tuple[list[JobRecord], list[JobRecord]]:
@@ -66,21 +70,23 @@ def hand_out(jobs: Jobs, worker: str, want: Want) -> tuple[list[JobRecord], list
     wanted = want
     while True:
         before = len(over)
-        for job_id in best(jobs.db, wanted):
-            record = jobs.load(job_id)
-            assert record is not None, "found in this transaction"
-            if not is_expired(record, jobs.now):
-                taken.append(jobs.save(record, claimed(record, worker, jobs.now)))
-            elif len(over) < MAX_EXPIRED:
+        for record in best(jobs.db, wanted):
+            if is_expired(record, jobs.now):
+                if len(over) >= MAX_EXPIRED:
+                    return taken, over
                 over.append(jobs.save(record, expired(record, jobs.now)))
-            else:
+            elif taken and not may_share(taken[0], record):
                 return taken, over
+            else:
+                taken.append(jobs.save(record, claimed(record, worker, jobs.now)))
         if len(over) == before:
             return taken, over
         wanted = want._replace(limit=want.limit - len(taken))
 
 
-def _fronts(db: Connection, queues: Collection[str], limit: int) -> list[_Place]:
-    """Return the best places of all *queues* together, in their order."""
-    rows = chain.from_iterable(db.all(FRONT, (queue, limit)) for queue in queues)
-    return nsmallest(limit, ((rank, seq, job_id) for rank, seq, job_id in rows))
+def _fronts(db: Connection, queues: Collection[str], limit: int) -> list[Row]:
+    """Return the best rows of all *queues* together, in their order."""
+    fronts = [db.all(FRONT, (queue, limit)) for queue in queues]
+    if len(fronts) == 1:
+        return fronts[0]
+    return nsmallest(limit, chain.from_iterable(fronts), key=itemgetter(-2, -1))

@@ -99,6 +99,9 @@ class SQLiteStore(Store):
         )
         #: What the last sweep told; a row that falls due earlier is news.
         self._next_due = _NEVER
+        #: The attempts that this process has in hand, as they were claimed. To settle one it need
+        #: not be read again, unless it was asked to stop or taken away.
+        self._held: dict[Claim, JobRecord] = {}
         self._recounted_at = -_RECOUNT_EVERY
 
     # The process
@@ -232,16 +235,24 @@ class SQLiteStore(Store):
                     cancelled.append(record)
             taken, over = hand_out(jobs, worker, want)
             if want.limit > 0:
-                self._workers.beat(jobs.db, worker)
+                self._workers.glance(jobs.db, worker)
             return Handover(taken, done, stale, [*cancelled, *over])
 
         handover = self._write(exchange)
         if handover.claimed:
             self._waiting.looked()
+        self._held.update((Claim(each.id, each.fence), each) for each in handover.claimed)
+        for outcome in outcomes:
+            self._held.pop(outcome.claim, None)
         return handover
 
     def _settle(self, jobs: Jobs, outcome: Outcome) -> JobRecord | None:
         """Return the record as it is then, or None for a stale outcome."""
+        held = self._held.get(outcome.claim)
+        if held is not None:
+            after = settled(held, outcome, jobs.now)
+            if jobs.save_settled(held, after):
+                return after
         record = jobs.load(outcome.claim.job_id)
         if record is None or not self._is_current(record, outcome.claim):
             return None
@@ -257,6 +268,10 @@ class SQLiteStore(Store):
     def note(
         self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
     ) -> Mapping[Claim, StopReason]:
+        # Forget what is not in hand any more. A claim that comes meanwhile may be forgotten too:
+        # it is read from the file then.
+        held = self._held
+        self._held = {claim: held[claim] for claim in holding if claim in held}
         if not notes:
             # Most notes only ask. Asking disturbs nobody.
             with self._read() as db:

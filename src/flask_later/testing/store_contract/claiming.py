@@ -219,3 +219,15 @@ class ClaimingContract(ContractBase):
         (again,) = claim(store, worker)
         assert again.progress is None
         assert (again.error, again.failures, again.attempts, again.fence) == (OOPS, 1, 2, 2)
+
+    def test_a_job_that_has_crashed_comes_alone(self, store: Store, worker: str) -> None:
+        """If it kills this worker as well, it takes no other job along."""
+        first, crashed, last = (
+            make_record(at=ago(3)),
+            make_record(at=ago(2), crashes=1),
+            make_record(at=ago(1)),
+        )
+        put(store, first, crashed, last)
+        assert claim_ids(store, worker, 5) == [first.id]
+        assert claim_ids(store, worker, 5) == [crashed.id]
+        assert claim_ids(store, worker, 5) == [last.id]

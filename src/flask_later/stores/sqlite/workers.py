@@ -130,10 +130,8 @@ class Workers:
     def glance(self, db: Connection, worker: str) -> None:
         """As :meth:`beat`, for who claims all the time: looks at the row once a second."""
         now = self._clock.monotonic()
-        if (
-            worker not in self._slots
-            or now - self._glanced_at.get(worker, -_GLANCE_EVERY) >= _GLANCE_EVERY
-        ):
+        last = self._glanced_at.get(worker)
+        if last is None or now - last >= _GLANCE_EVERY or worker not in self._slots:
             self.beat(db, worker)
             self._glanced_at[worker] = now
 

@@ -122,4 +122,15 @@ def create_app() -> Flask:
     def enqueue(seconds: float) -> str:
         return produce(effect, seconds) or abort(503)
 
+    @app.get("/block")
+    def block() -> str:
+        time.sleep(4 * PATIENCE)
+        return "too late"
+
+    @app.get("/handlers")
+    def handlers() -> dict[str, str]:
+        """Where the handlers of this process come from."""
+        current = {number.name: signal.getsignal(number) for number in signal.Signals}
+        return {name: getattr(each, "__module__", "") for name, each in current.items()}
+
     return app

@@ -44,6 +44,17 @@ class Process(NamedTuple):
     maintenance: Maintenance
 
 
+class _ProcessLock:
+    """A lock for each process: one that was held during a fork stays locked in the child."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, threading.RLock] = {}
+
+    def here(self) -> threading.RLock:
+        # setdefault is atomic.
+        return self._locks.setdefault(os.getpid(), threading.RLock())
+
+
 class Lifecycle:
     """Starts one app's :class:`Process` in each process that serves, and stops it."""
 
@@ -52,11 +63,16 @@ class Lifecycle:
     ) -> None:
         self._get_state = get_state
         self._make = make
-        self._locks: dict[int, threading.Lock] = {}
+        #: Held by whoever makes a process begin, or tells it to end.
+        self._turn = _ProcessLock()
+        #: Held until the end of a process, so that the next one begins after it.
+        self._end = _ProcessLock()
         self._said: dict[int, set[str]] = {}
         self._pid = 0
         self._process: Process | None = None
         self._stopped = False
+        #: What was told to end and has not yet been waited for.
+        self._told: Process | None = None
         #: The process in which a request was seen.
         self._requested = 0
         #: The process that only works jobs.
@@ -74,11 +90,12 @@ class Lifecycle:
 
     def start(self) -> Process:
         """Return what runs in this process, started if it was not, or was stopped."""
-        if self._stopped and self._pid == os.getpid():
-            self._process = None
         # No request tells of the server yet, but some of it shows without one.
         self._complain({})
-        return self.serve()
+        with self._end.here():
+            if self._stopped and self._pid == os.getpid():
+                self._process = None
+            return self.serve()
 
     def work(self, options: WorkerOptions) -> Process:
         """Run jobs in this process, and nothing else that the app has: it serves nobody."""
@@ -117,7 +134,7 @@ class Lifecycle:
             # Nothing starts in a process that is about to end; it runs its callbacks by itself.
             return self._make(None).callbacks
         process = self.serve()
-        with self._locks[os.getpid()]:
+        with self._turn.here():
             if self._works == os.getpid() and self._requested != os.getpid():
                 # A job asks the app something, as a client does.
                 process.callbacks.start()
@@ -133,9 +150,7 @@ class Lifecycle:
                 _logger.warning(complaint)
 
     def _start(self, options: WorkerOptions | None = None) -> Process:
-        # A lock that was held during a fork stays locked in the child, so each process has its
-        # own; setdefault is atomic.
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
+        with self._turn.here():
             if self._process is not None and self._pid == os.getpid():
                 return self._process
             state = self._get_state()
@@ -150,6 +165,8 @@ class Lifecycle:
                 except BaseException:
                     # No thread could be started: the next request tries again.
                     self._process = None
+                    _tell(process)
+                    process.maintenance.stop()
                     raise
             return process
 
@@ -158,36 +175,38 @@ class Lifecycle:
 
         A second interrupt (Ctrl-C) ends the wait at once. Stopping twice does no harm.
         """
-        if self.tell():
-            self.finish(time.monotonic() + timeout)
+        if self._stopped:
+            return
+        with self._end.here():
+            if self.tell():
+                self.finish(time.monotonic() + timeout)
 
     def tell(self) -> bool:
         """Take no more and tell what runs; returns whether there is something to wait for."""
-        process = self.current()
-        if process is None or self._stopped:
+        if self._stopped:
             return False
-        self._stopped = True
-        if self._get_state().parts.manual:
-            self._get_state().store.close()
-            return False
-        for part in (process.worker, process.services, process.callbacks):
-            part.stop()
+        with self._turn.here():
+            process = self.current()
+            if process is None or self._stopped:
+                return False
+            self._stopped = True
+            if self._get_state().parts.manual:
+                self._get_state().store.close()
+                return False
+            self._told = process
+            _tell(process)
         return True
 
     def finish(self, deadline: float) -> bool:
         """Wait until ``time.monotonic()`` is *deadline*; returns False if it was interrupted."""
-        state, process = self._get_state(), self.current()
-        if process is None:
-            return True
-        patient = True
-        # The services first: they plan what they still handle by the deadline.
-        for part in (process.services, process.worker, process.callbacks):
-            patient = _join(part, deadline if patient else 0.0) and patient
-        # Last, since it beats for the attempts that were waited for.
-        process.maintenance.stop()
-        process.maintenance.join(time.monotonic() + 1.0)
-        state.store.close()
-        return patient
+        with self._end.here():
+            process, self._told = self._told, None
+            if process is None:
+                return True
+            patient = _finish(process, deadline)
+            if self.current() is process:
+                self._get_state().store.close()
+            return patient
 
     @property
     def shutdown_timeout(self) -> float:
@@ -207,6 +226,23 @@ def _begin_to_work(state: AppState, process: Process) -> None:
     process.maintenance.start()
     process.worker.start()
     signals.send(signals.worker_started, state.app, worker=process.worker.id)
+
+
+def _tell(process: Process) -> None:
+    for part in (process.worker, process.services, process.callbacks):
+        part.stop()
+
+
+def _finish(process: Process, deadline: float) -> bool:
+    """Wait for the parts of *process*; returns False if an interrupt ended the wait."""
+    patient = True
+    # The services first: they plan what they still handle by the deadline.
+    for part in (process.services, process.worker, process.callbacks):
+        patient = _join(part, deadline if patient else 0.0) and patient
+    # Last, since it beats for the attempts that were waited for.
+    process.maintenance.stop()
+    process.maintenance.join(time.monotonic() + 1.0)
+    return patient
 
 
 def _join(part: Part, deadline: float) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
-from flask import current_app
 from flask.cli import AppGroup
 
-from flask_later.cli.worker import work
 from flask_later.errors import LaterError
-from flask_later.tasks.state import KEY, AppState
-from flask_later.tasks.task import Task
+
+from .changes import cancel_jobs, retry_jobs
+from .doctor import examine
+from .jobs import list_jobs, show_job
+from .prune import prune_jobs
+from .queues import list_queues, pause_queue, resume_queue
+from .tasks import list_tasks
+from .worker import work
+from .workers import list_workers
 
 
 class LaterGroup(AppGroup):
@@ -26,34 +30,10 @@ class LaterGroup(AppGroup):
 
 
 later_group = LaterGroup("later", help="Background work of this app.")
-later_group.add_command(work)
-
-
-@later_group.command("tasks")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_tasks(as_json: bool) -> None:
-    """List the tasks that this app knows."""
-    state: AppState = current_app.extensions[KEY]
-    rows = [_describe(task) for task in state.registry.tasks()]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        click.echo(f"{row['name']}{row['signature']}  queue={row['queue']}")
-    if not rows:
-        click.echo("This app knows no task. Is their module imported by create_app()?")
-
-
-def _describe(task: Task[..., object]) -> dict[str, object]:
-    definition, options = task.definition, task.options
-    return {
-        "name": task.name,
-        "aliases": list(definition.aliases),
-        "signature": str(definition.signature),
-        "queue": options.queue,
-        "priority": options.priority,
-        "timeout": options.timeout,
-        "max_attempts": options.retry.max_attempts,
-        "durable": options.durable,
-        "defined_at": definition.place,
-    }
+for command in (
+    *(work, list_workers, list_tasks),
+    *(list_jobs, show_job, retry_jobs, cancel_jobs),
+    *(list_queues, pause_queue, resume_queue),
+    *(prune_jobs, examine),
+):
+    later_group.add_command(command)

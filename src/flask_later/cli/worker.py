@@ -150,6 +150,8 @@ def _log_to_stderr() -> None:
     handler.setFormatter(logging.Formatter(_FORMAT))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    # Which file it is stands in our own line, and need not in that of each process.
+    logging.getLogger("flask_later.stores").setLevel(logging.WARNING)
 
 
 def _log_start(state: AppState, options: WorkerOptions, processes: int) -> None:

@@ -13,6 +13,7 @@ from flask_later import signals
 from flask_later.core.job import JobRecord, JobState
 from flask_later.core.store import DUE
 from flask_later.logs import Log
+from flask_later.runtime.serving import QueueWatch
 from flask_later.runtime.threads import join_all, start_thread
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
@@ -36,6 +37,7 @@ class Maintenance:
     def __init__(self, state: AppState, worker: Worker) -> None:
         self._state = state
         self._worker = worker
+        self._queues = QueueWatch(state.store)
         self._stopping = threading.Event()
         #: The steps that failed at the last look, and how: said once.
         self._failing: dict[str, str] = {}
@@ -56,7 +58,9 @@ class Maintenance:
 
     def _steps(self) -> dict[str, Callable[[], float]]:
         """What a look does, each with the seconds until it is due again."""
-        return {"sweep": self._sweep, "beat": self._beat, "timeouts": self._watch}
+        steps = {"sweep": self._sweep, "beat": self._beat, "timeouts": self._watch}
+        # By hand, who would serve a queue is whoever calls.
+        return steps if self._state.parts.manual else {**steps, "queues": self._look_at_queues}
 
     def sweep(self) -> datetime | None:
         """Sweep the store and say what became of jobs; return when the next row falls due."""
@@ -87,6 +91,10 @@ class Maintenance:
     def _watch(self) -> float:
         left = self._worker.watch()
         return _TICK if left is None else left
+
+    def _look_at_queues(self) -> float:
+        self._queues.look(self._state.clock.now())
+        return _TICK
 
     def _work(self) -> None:
         while not self._stopping.is_set():

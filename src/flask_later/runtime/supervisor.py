@@ -93,7 +93,7 @@ class Supervisor:
     #: Seconds that a process waits for its jobs when it is told to stop.
     shutdown_timeout: float
     _children: list[_Child] = field(init=False)
-    _inbox: SimpleQueue[_Event] = field(default_factory=SimpleQueue, init=False)
+    _inbox: SimpleQueue[_Event] = field(default_factory=SimpleQueue[_Event], init=False)
 
     def run(self) -> int:
         """Supervise until a signal comes, and return the exit code.

@@ -82,6 +82,12 @@ def refuse_remote(file: Path) -> None:
         )
 
 
+def kind_of(file: Path) -> str:
+    """Return the kind of file system that *file* lies on, or nothing where nobody tells."""
+    mount = find_mount(file, _read_mounts())
+    return "" if mount is None else mount.kind
+
+
 def find_mount(file: Path, mounts: str) -> Mount | None:
     """Return the one of *mounts*, as in ``/proc/mounts``, that *file* lies on."""
     found: Mount | None = None

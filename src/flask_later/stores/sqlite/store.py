@@ -6,7 +6,7 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -34,6 +34,7 @@ from flask_later.core.store import (
     MAX_PAGE,
     Added,
     Claim,
+    Finding,
     Handover,
     JobFilter,
     Limits,
@@ -54,6 +55,7 @@ from . import notes as news
 from . import reads, sweeps
 from .claims import hand_out, runnable_queues
 from .connection import Connection, Connections
+from .examination import examine
 from .jobs import HELD_BY, Jobs
 from .preparing import prepare
 from .rows import from_micros, to_micros
@@ -335,6 +337,9 @@ class SQLiteStore(Store):
     def stats(self) -> Sequence[QueueStats]:
         with self._read() as db:
             return reads.stats(db)
+
+    def examine(self) -> Iterator[Finding]:
+        return examine(self._path, self._read)
 
     # Time
 

@@ -1,0 +1,60 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+#: From how many on a bar shows how far a command has come.
+_LONG = 100
+
+
+def json_option(command: Any) -> Any:
+    """Give *command* the option ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def echo_json(answer: object) -> None:
+    click.echo(json.dumps(answer, indent=2))
+
+
+def echo_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print columns, each as wide as it needs to be. Nothing at all without rows."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    if not lines:
+        return
+    lines.insert(0, [*header])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def warn(text: str) -> None:
+    """Print a line that a program which reads the output does not get."""
+    click.echo(f"Warning: {text}", err=True)
+
+
+def instant(at: datetime | None) -> str | None:
+    """Return *at* as text, to the second."""
+    return None if at is None else at.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people to read."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{max(seconds, 0.0):.0f} s"
+
+
+def progress_bar(length: int, label: str) -> Any:
+    """Return a bar on stderr, as click makes it; one that nobody sees if there is no need."""
+    seen = length >= _LONG and sys.stderr.isatty()
+    return click.progressbar(length=length, label=label, file=sys.stderr if seen else io.StringIO())

@@ -14,7 +14,7 @@ UV  := 0.13.8
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help env lint format types pytest test matrix demo demo-serve bench services lock changelog clean
+.PHONY: help env lint format types pytest test matrix demo demo-serve bench bench-services services lock changelog clean
 .SILENT:
 
 help: ## this text
@@ -84,6 +84,9 @@ demo-serve: .venv-demo/.ready ## the shop, in a browser
 
 bench: .venv/.bench ## ours against its peers
 	$(BIN)/python -m bench $(ARGS)
+
+bench-services: ## as root: the brokers that bench compares with
+	services/install bench.txt
 
 services: ## as root: the Debian packages the tests need
 	services/install

@@ -73,7 +73,7 @@ def enqueue(name: str, scale: float) -> Figures:
         time.sleep(0.01)
         taken += _burst(peer.submit, done, 5_000)
     peer.stop()
-    return {**_spread("enqueue", taken), "enqueue_mean": fmean(taken)}
+    return {**spread("enqueue", taken), "enqueue_mean": fmean(taken)}
 
 
 def _burst(submit: Callable[[Payload], object], done: Done, size: int) -> list[float]:
@@ -135,7 +135,7 @@ def pickup(name: str, scale: float) -> Figures:
     taken = [(end - start) * 1e6 for start, end in zip(called, begun, strict=True)][10:]
     calls = [(end - start) * 1e6 for start, end in zip(called, returned, strict=True)][10:]
     return {
-        **_spread("pickup", taken),
+        **spread("pickup", taken),
         "idle_enqueue_p50": median(calls),
         "idle_switches": switches / len(called),
     }
@@ -185,5 +185,5 @@ def _switches() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
-def _spread(name: str, values: Sequence[float]) -> Figures:
+def spread(name: str, values: Sequence[float]) -> Figures:
     return {f"{name}_p50": median(values), f"{name}_p99": quantiles(values, n=100)[98]}

@@ -3,121 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import sub, truediv
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
+
+from .suite import Goal, Suite
 
 #: (figure, peer) -> what each run measured, by the number of the run.
 Raw = Mapping[tuple[str, str], Mapping[int, float]]
 
 
-class Goal(NamedTuple):
-    """What ours is compared with: *figure* of *peer*, or *other* figure of ours."""
-
-    text: str
-    figure: str
-    peer: str
-    limit: float
-    at_least: bool = False
-    other: str | None = None
-
-
-GOALS = [
-    Goal("enqueue p50 / TPE's submit", "enqueue_p50", "tpe", 3.0),
-    Goal("enqueue p50 / Flask-Executor's", "enqueue_p50", "flask_executor", 1 / 3),
-    Goal("enqueue mean / TPE's", "enqueue_mean", "tpe", 1.0),
-    Goal("jobs per second / TPE", "jobs_per_second", "tpe", 0.7, at_least=True),
-    Goal("jobs per second / Flask-Executor", "jobs_per_second", "flask_executor", 5.0, True),
-    Goal("pickup p50 / TPE's", "pickup_p50", "tpe", 1.0),
-    Goal("memory of queued jobs / TPE's", "memory", "tpe", 0.4),
-    Goal("request that uses nothing, more us", "web_nothing", "ours", 3.0, other="web_bare"),
-    Goal("request with a callback, more us", "web_callback", "ours", 10.0, other="web_bare"),
-]
-
-FIGURES = {
-    "enqueue_p50": "enqueue p50, us",
-    "enqueue_p99": "enqueue p99, us",
-    "enqueue_mean": "enqueue mean, us",
-    "jobs_per_second": "no-op jobs per second",
-    "cpu_per_job": "CPU per job, us",
-    "pickup_p50": "pickup p50, us",
-    "pickup_p99": "pickup p99, us",
-    "idle_enqueue_p50": "the call in it, p50, us",
-    "idle_switches": "thread switches in it",
-    "memory": "MB per 100,000 queued",
-    "web_bare": "bare Flask request, us",
-    "web_nothing": "with ours, unused, us",
-    "web_callback": "leaving a callback, us",
-    "web_enqueue": "enqueueing a job, us",
-}
-
-PEERS = {
-    "ours": "ours",
-    "ours_in_request": "ours, in a request",
-    "tpe": "TPE",
-    "flask_executor": "Flask-Executor",
-    "huey": "Huey",
-    "floor": "(floor)",
-}
-
-
-def goals(raw: Raw) -> list[list[str]]:
-    """Return a row for each goal that these figures can answer."""
-    return [
-        [goal.text, *_verdict(goal, found), _middle(_compare(raw, goal, "floor"))]
-        for goal in GOALS
-        if (found := _compare(raw, goal, "ours"))
+def markdown(suite: Suite, raw: Raw, about: Mapping[str, Any]) -> str:
+    """Return the whole report."""
+    parts = [
+        "\n".join(f"* {name}: {value}" for name, value in about.items()),
+        _goals(suite, raw),
+        *(_medians(suite, raw, titles) for titles in suite.figures),
     ]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _compare(raw: Raw, goal: Goal, peer: str) -> list[float]:
+def _goals(suite: Suite, raw: Raw) -> str:
+    """Return a row for each goal that these figures can answer."""
+    rows = [
+        [goal.text, *_verdict(goal, found), *_floor(suite, raw, goal)]
+        for goal in suite.goals
+        if (found := compare(raw, goal))
+    ]
+    head = ["goal", "wanted", "ours", "range", ""]
+    return table([*head, suite.floor] if suite.floor else head, rows) if rows else ""
+
+
+def compare(raw: Raw, goal: Goal, ours: str | None = None) -> list[float]:
     """Compare run by run, so that both sides have seen the same noise."""
-    ours = raw.get((goal.figure, peer), {})
-    theirs = raw.get((goal.other or goal.figure, goal.peer), {})
-    compare = sub if goal.other else truediv
-    return [compare(ours[run], theirs[run]) for run in ours if run in theirs]
+    mine = raw.get((goal.figure, ours or goal.ours), {})
+    if goal.of is None:
+        return [*mine.values()]
+    theirs = raw.get(goal.of, {})
+    return [goal.compare(mine[run], theirs[run]) for run in mine if run in theirs]
 
 
 def _verdict(goal: Goal, found: Sequence[float]) -> list[str]:
     middle = median(found)
     reached = middle >= goal.limit if goal.at_least else middle <= goal.limit
     return [
-        f"{'>=' if goal.at_least else '<='} {goal.limit:.2f}",
-        f"{middle:.2f}",
-        f"{min(found):.2f} - {max(found):.2f}",
+        f"{'>=' if goal.at_least else '<='} {_exact(goal.limit)}",
+        _exact(middle),
+        f"{_exact(min(found))} - {_exact(max(found))}",
         "reached" if reached else "NOT reached",
     ]
 
 
-def _middle(found: Sequence[float]) -> str:
-    return f"{median(found):.2f}" if found else ""
+def _floor(suite: Suite, raw: Raw, goal: Goal) -> list[str]:
+    if suite.floor is None:
+        return []
+    found = compare(raw, goal, suite.floor)
+    return [_exact(median(found)) if found else ""]
 
 
-def medians(raw: Raw) -> list[list[str]]:
-    """Return a row for each figure, with a column for each peer."""
-    return [
-        [title, *(_number(raw.get((figure, peer))) for peer in PEERS)]
-        for figure, title in FIGURES.items()
-        if any(measured == figure for measured, _ in raw)
+def _exact(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+
+
+def _medians(suite: Suite, raw: Raw, titles: Mapping[str, str]) -> str:
+    """Return a row for each figure and a column for each peer, or the other way round."""
+    figures = [name for name in titles if any(figure == name for figure, _ in raw)]
+    peers = [name for name in suite.peers if any((figure, name) in raw for figure in figures)]
+    if not figures:
+        return ""
+    lines = [["median", *(suite.peers[peer] for peer in peers)]]
+    lines += [
+        [titles[figure], *(number(raw.get((figure, peer))) for peer in peers)] for figure in figures
     ]
+    if suite.peers_down:
+        lines = [[*line] for line in zip(*lines, strict=True)]
+    return table(lines[0], lines[1:])
 
 
-def _number(runs: Mapping[int, float] | None) -> str:
+def number(runs: Mapping[int, float] | None) -> str:
+    """Return the median of all runs, as precise as a reader needs it."""
     if not runs:
         return ""
     value = median(runs.values())
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}"
-
-
-def markdown(raw: Raw, about: Mapping[str, Any]) -> str:
-    """Return the whole report."""
-    return "\n\n".join(
-        [
-            "\n".join(f"* {name}: {value}" for name, value in about.items()),
-            table(["goal", "wanted", "ours", "range", "", "floor"], goals(raw)),
-            table(["median", *PEERS.values()], medians(raw)),
-        ]
-    )
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.3f}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

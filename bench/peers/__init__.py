@@ -30,6 +30,8 @@ PEERS = {
     "ours_in_request": "bench.peers.ours:OursInRequest",
     "flask_executor": "bench.peers.flask_executor:FlaskExecutor",
     "huey": "bench.peers.huey:Huey",
+    "ours_power": "bench.peers.ours:OursPower",
+    "ours_process": "bench.peers.ours:OursProcess",
     "floor": "bench.peers.floor:Floor",
 }
 

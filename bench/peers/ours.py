@@ -1,10 +1,11 @@
-"""Flask-Later on its memory store."""
+"""Flask-Later in the process that enqueues: on its memory store, and on SQLite for profiles."""
 
 from __future__ import annotations
 
 from flask import Flask
 
 from flask_later import Later
+from flask_later.config import Settings
 
 from . import Job
 
@@ -15,7 +16,7 @@ class Ours:
     def __init__(self, threads: int, job: Job) -> None:
         app = Flask("bench")
         app.config.update(
-            LATER_STORE="memory://",
+            **self._settings(),
             LATER_THREADS=threads,
             LATER_MANUAL=False,
             LATER_MAX_PENDING=1_000_000,
@@ -26,6 +27,9 @@ class Ours:
         self._later.start(app)
         self._context = self._make_context(app)
         self._context.push()
+
+    def _settings(self) -> dict[str, str]:
+        return {"LATER_STORE": "memory://"}
 
     def _make_context(self, app: Flask):
         return app.app_context()
@@ -40,3 +44,21 @@ class OursInRequest(Ours):
 
     def _make_context(self, app: Flask):
         return app.test_request_context()
+
+
+class OursPower(Ours):
+    """Jobs in a file of its own, on the disk of the checkout."""
+
+    durability = "power"
+
+    def _settings(self) -> dict[str, str]:
+        from bench.durable.rig import make_folder
+
+        settings = {"LATER_STORE": f"sqlite:///{make_folder()}/queue.sqlite3"}
+        if hasattr(Settings, "durability"):
+            settings["LATER_DURABILITY"] = self.durability
+        return settings
+
+
+class OursProcess(OursPower):
+    durability = "process"

@@ -113,9 +113,10 @@ def produce(task: Task[..., object], *arguments: object, key: str = "") -> str |
     return job.id
 
 
-def create_app() -> Flask:
+def create_app(**config: object) -> Flask:
     app = Flask(__name__, instance_path=os.environ["LIVE_INSTANCE"])
     app.config.from_prefixed_env()
+    app.config.update(config)
     later.init_app(app)
 
     @app.post("/enqueue/<float:seconds>")

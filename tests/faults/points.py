@@ -11,7 +11,7 @@ The library knows nothing of it. What a transaction is about is told from its st
 ``claim``    a job becomes running
 ``settle``   a job becomes succeeded, failed, cancelled
 ``prune``    jobs are deleted
-``tables``   tables are made
+``tables``   tables are made, or changed
 ===========  =====================================================
 
 Points: ``after_begin``, ``before_X_commit`` and ``after_X_commit`` for each of them, ``in_prune``
@@ -36,6 +36,7 @@ from events import record
 from flask_later.runtime import execution
 
 _FINAL = {"succeeded", "failed", "cancelled"}
+_TABLES = ("CREATE", "ALTER", "DROP")
 _STATE = re.compile(r"state\s*=\s*'(\w+)'")
 
 
@@ -131,7 +132,7 @@ class Cursor(sqlite3.Cursor):
             return ["before_checkpoint"], ["after_checkpoint"]
         if text.startswith("DELETE FROM JOB"):
             return ["in_prune"], []
-        return (["in_tables"], []) if text.startswith("CREATE") else ([], [])
+        return (["in_tables"], []) if text.startswith(_TABLES) else ([], [])
 
     def _learn(self, statement: str, values: Any) -> None:
         text = statement.split()
@@ -140,7 +141,7 @@ class Cursor(sqlite3.Cursor):
                 self.connection.about.add("add")
             case ["DELETE", "FROM", "JOB"]:
                 self.connection.about.add("prune")
-            case ["CREATE", *_]:
+            case ["CREATE" | "ALTER" | "DROP", *_]:
                 self.connection.about.add("tables")
             case ["UPDATE", "JOB", _]:
                 self._learn_state(statement, values)

@@ -7,6 +7,7 @@ import signal
 import pytest
 from tests.live.events import wait_until
 
+from .old_file import make_old
 from .scene import NOTICED, Scene
 from .tracing import inject
 
@@ -125,10 +126,15 @@ def test_a10_a_process_killed_while_it_prunes(scene: Scene) -> None:
     assert sum(scene.states().values()) == 1
 
 
-@pytest.mark.parametrize(
-    "fault", ["in_tables:kill9:1", "in_tables:kill9:7", "before_tables_commit:kill9",
-              "after_tables_commit:kill9"],
-)  # fmt: skip
+FAULTS_OF_TABLES = [
+    "in_tables:kill9:1",
+    "in_tables:kill9:7",
+    "before_tables_commit:kill9",
+    "after_tables_commit:kill9",
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_TABLES)
 def test_a11_a_process_killed_while_it_makes_the_tables(bare_scene: Scene, fault: str) -> None:
     """There are none or all of them, and whoever comes next goes on from there."""
     scene = bare_scene
@@ -140,6 +146,24 @@ def test_a11_a_process_killed_while_it_makes_the_tables(bare_scene: Scene, fault
     scene.worker()
     scene.wait_until_done()
     scene.judge().assert_held(duplicates=0)
+
+
+@pytest.mark.parametrize("fault", FAULTS_OF_TABLES)
+def test_a11_a_process_killed_while_it_changes_the_tables(bare_scene: Scene, fault: str) -> None:
+    """They are the old or the new ones, with all jobs."""
+    scene = bare_scene
+    make_old(scene.path)
+    old = columns(scene)
+    assert scene.start("prepare", FAULT=fault).wait() == KILLED
+    assert (columns(scene) == old) is ("after" not in fault)
+    scene.prepare()
+    assert columns(scene) > old
+    assert scene.states() == {"queued": 1}
+    assert scene.rows("PRAGMA integrity_check") == [("ok",)]
+
+
+def columns(scene: Scene) -> set[str]:
+    return {name for (name,) in scene.rows("SELECT name FROM pragma_table_info('job')")}
 
 
 @pytest.mark.parametrize("how", ["kill", "segfault", "abort", "exit"])

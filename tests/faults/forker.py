@@ -58,6 +58,7 @@ def busy() -> None:
             while not over.is_set():
                 produce(effect)
 
+    produce(effect)
     writer = threading.Thread(target=write)
     writer.start()
     for _ in range(20):

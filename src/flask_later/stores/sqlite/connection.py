@@ -17,6 +17,7 @@ from weakref import finalize
 
 from flask_later.errors import StoreError
 
+from .forks import opening, spare_reading
 from .rows import Row
 from .trouble import translated
 
@@ -57,7 +58,8 @@ class Connection:
         self._path = path
         self._patience = patience
         self._pid = os.getpid()
-        self._lock = threading.RLock()
+        #: Held while it is used.
+        self.lock = threading.RLock()
         self._synchronous = ""
         self.closed = False
         with translated(self._path, self._patience):
@@ -84,7 +86,7 @@ class Connection:
         """Close it, once nobody uses it; an inherited one is left alone."""
         if self.inherited:
             return
-        with self._lock:
+        with self.lock:
             self.closed = True
             self._raw.close()
             _opened.discard(self._raw)
@@ -93,7 +95,7 @@ class Connection:
     def read(self) -> Generator[Connection]:
         """A transaction that sees one state of the file, and never waits for those who write."""
         # Held meanwhile, so that nobody closes what is in use.
-        with self._lock, translated(self._path, self._patience):
+        with self.lock, translated(self._path, self._patience):
             if self.closed:
                 # Whoever asks again gets a new one.
                 raise StoreError(f"{self._path}: the store was closed meanwhile")
@@ -178,7 +180,9 @@ class Connections:
         """Return the connection of this thread in this process."""
         owner = self._local.owner
         if owner is None or owner.connection.closed or owner.connection.inherited:
-            owner = _Owner(Connection(self._path, self._patience))
+            with opening:
+                owner = _Owner(Connection(self._path, self._patience))
+                spare_reading(owner.connection.lock)
             self._mine.add(owner.connection)
             # Not at exit: the last writes of the app come after that.
             finalize(owner, _close, owner.connection, self._mine).atexit = False

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from flask_later.errors import StoreBusyError
 
 from .connection import Connection
+from .forks import spare_writing
 from .jobs import Jobs
 from .trouble import is_busy, translated
 
@@ -72,7 +73,7 @@ class Writer:
 
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
-        self._turn = threading.Lock()
+        self._turn = spare_writing(threading.Lock())
         self._queue: deque[_Entry] = deque()
         self._connection: Connection | None = None
 

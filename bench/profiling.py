@@ -21,6 +21,7 @@ from pathlib import PurePath
 from typing import Any
 
 from .figures import Done, make_blocked, payload
+from .statements import watched
 from .web import callback_request
 
 Key = tuple[str, int, str]
@@ -35,7 +36,27 @@ def profile(peer: str) -> str:
     text.append(_of_jobs(peer))
     if peer == "ours":
         text.append(_of_work("a request that leaves a callback", callback_request(), 500))
+    if peer in ("ours_power", "ours_process"):
+        text += _of_statements(peer)
     return "\n".join(text)
+
+
+def _of_statements(peer: str) -> list[str]:
+    """Return what the SQL of a call takes, and that of a job on one thread."""
+    done = Done()
+    with watched() as statements:
+        contender, release = make_blocked(peer, 1, done.job())
+        done.expect(_ROUNDS)
+        statements.clear()
+        for _ in range(_ROUNDS):
+            contender.submit(payload())
+        call = statements.table(_ROUNDS)
+        statements.clear()
+        release.set()
+        done.wait()
+        job = statements.table(_ROUNDS)
+        contender.stop()
+    return [f"{peer}: the SQL of one call", call, f"{peer}: the SQL of one job", job]
 
 
 def _of_work(title: str, work: Callable[[], object], rounds: int = _ROUNDS) -> str:

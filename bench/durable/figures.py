@@ -143,14 +143,17 @@ def idle(name: str, _scale: float) -> Figures:
         it.start()
         time.sleep(1.0)
         print("ready", flush=True)
-        after = float(sys.stdin.readline())
-        before = it.look()
+        behind = float(sys.stdin.readline())
+        start = it.look()
         time.sleep(IDLE)
-        used = it.look().worker_cpu - before.worker_cpu
-        time.sleep(after)
+        end = it.look()
+        time.sleep(behind)
         _, first = _pickup(it, 0.0)
-    figures = {"first_job_ms": first / 1e3}
-    return figures if it.queue.embedded else {**figures, "idle_cpu_percent": used / IDLE * 100}
+    # With an embedded worker this process does nothing else either.
+    used = end.worker_cpu - start.worker_cpu
+    if it.queue.embedded:
+        used = end.producer_cpu - start.producer_cpu
+    return {"first_job_ms": first / 1e3, "idle_cpu_percent": used / IDLE * 100}
 
 
 def drain(name: str, jobs: int, counted: int) -> float:

@@ -51,6 +51,9 @@ class Settings:
     max_arguments: int = 256 * 1024
     #: Bytes of a job's result, as JSON.
     max_result: int = 1024 * 1024
+    #: The folder for larger ones than go into a row of the SQLite file, relative to the instance
+    #: folder. None: ``later-files`` beside that file.
+    files: str | None = None
     #: How long records are kept after their end.
     keep_succeeded: float = 7 * 86_400.0
     keep_failed: float = 30 * 86_400.0
@@ -177,6 +180,7 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "shutdown_timeout": seconds,
     "max_arguments": count,
     "max_result": count,
+    "files": _optional(_text),
     "keep_succeeded": seconds,
     "keep_failed": seconds,
     "max_finished": count,

@@ -393,7 +393,8 @@ def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
                     "LATER_STORE", repr(address), "sqlite:///path to a file, or memory://"
                 )
             file = Path(app.instance_path) / path.removeprefix("/")
-            store = _load("stores.sqlite.store", "SQLiteStore")(file, clock, limits)
+            files = Path(app.instance_path) / settings.files if settings.files else None
+            store = _load("stores.sqlite.store", "SQLiteStore")(file, clock, limits, files=files)
         case _:
             near = closest(kind, ["memory", "sqlite"]).removesuffix(".")
             raise InvalidSettingError(

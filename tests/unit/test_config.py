@@ -39,6 +39,7 @@ KEYS: dict[str, tuple[object, object, list[object]]] = {
     "SHUTDOWN_TIMEOUT": (timedelta(seconds=3), 3.0, DURATIONS),
     "MAX_ARGUMENTS": (1024, 1024, COUNTS),
     "MAX_RESULT": (1024, 1024, COUNTS),
+    "FILES": ("/srv/shop/files", "/srv/shop/files", ["", 5, Path("files")]),
     "KEEP_SUCCEEDED": (60, 60.0, DURATIONS),
     "KEEP_FAILED": (60.5, 60.5, DURATIONS),
     "MAX_FINISHED": (5, 5, COUNTS),
@@ -59,7 +60,7 @@ KEYS: dict[str, tuple[object, object, list[object]]] = {
     ),
 }
 WRONG = [(f"LATER_{key}", wrong) for key, (_, _, values) in KEYS.items() for wrong in values]
-CLEARED = ["STORE", "BROKER", "QUEUES", "MANUAL", "BASE_URL"]
+CLEARED = ["STORE", "BROKER", "QUEUES", "MANUAL", "FILES", "BASE_URL"]
 
 
 def state_of(app: Flask) -> AppState:

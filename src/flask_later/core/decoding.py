@@ -20,7 +20,15 @@ from flask_later.errors import MalformedPayloadError, UnknownClassError
 from .encoding import MAX_DEPTH, Json, is_plain_dataclass
 from .naming import find_class
 
+#: With it begins a text that only says why there is none. No JSON does.
+UNREADABLE = "@"
+
 _T = TypeVar("_T")
+
+
+def unreadable(reason: str) -> str:
+    """Return a text for the place of one that is lost: reading it raises *reason*."""
+    return UNREADABLE + reason
 
 
 def read(text: str, depth: int) -> object:
@@ -33,6 +41,8 @@ def read(text: str, depth: int) -> object:
     except RecursionError:
         raise MalformedPayloadError("it is nested too deeply") from None
     except ValueError as error:
+        if text[:1] == UNREADABLE:
+            raise MalformedPayloadError(text[1:]) from None
         raise MalformedPayloadError(f"it is not JSON ({error})") from None
     if '"$' in text:
         return _decode(value, depth)

@@ -60,6 +60,8 @@ class Jobs:
         self.now = now
         #: Jobs that are now finished or gone.
         self.ended: list[str] = []
+        #: Jobs that are gone, whose files can go now.
+        self.gone: list[str] = []
         #: The earliest instant at which one of the jobs that now wait for their time falls due.
         self.earliest: datetime | None = None
         self._tally: int | None = None
@@ -139,6 +141,7 @@ class Jobs:
             self.db.execute("DELETE FROM log WHERE job = ?", (job_id,))
             self.db.execute("DELETE FROM job WHERE id = ?", (job_id,))
             self.ended.append(job_id)
+            self.gone.append(job_id)
 
     def _update(self, before: JobRecord, after: JobRecord, condition: str) -> bool:
         names, values = changes(before, after)

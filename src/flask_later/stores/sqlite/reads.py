@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flask_later.core.job import JobRecord, JobState
@@ -14,6 +14,7 @@ from .rows import FIELDS, from_micros, to_record, to_state
 
 _ROWS = f"SELECT {', '.join(FIELDS)}, seq FROM job "
 _COUNTS = "SELECT queue, state, count(*), min(run_at) FROM job GROUP BY queue, state"
+_IDS = "SELECT id FROM job WHERE id IN "
 _PAUSED = "SELECT queue FROM paused"
 #: SQLite 3.31 takes at most 999 values in a statement.
 _AT_ONCE = 500
@@ -30,6 +31,16 @@ def get(db: Connection, job_ids: Sequence[str]) -> dict[str, JobRecord]:
             record = to_record(row)
             found[record.id] = record
     return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+
+def existing(db: Connection, job_ids: Collection[str]) -> set[str]:
+    """Return those of *job_ids* that are the ids of jobs."""
+    wanted = sorted(job_ids)
+    found: set[str] = set()
+    for first in range(0, len(wanted), _AT_ONCE):
+        some = wanted[first : first + _AT_ONCE]
+        found.update(job_id for (job_id,) in db.all(_IDS + f"({_marks(some)})", some))
+    return found
 
 
 def find(db: Connection, wanted: JobFilter, after: str | None, limit: int) -> Page:

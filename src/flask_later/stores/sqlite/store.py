@@ -50,6 +50,8 @@ from flask_later.core.store import (
     WorkerRecord,
 )
 from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
+from flask_later.stores.files import Files
+from flask_later.stores.large import LargeTexts, is_large
 
 from . import notes as news
 from . import reads, sweeps
@@ -77,6 +79,7 @@ class SQLiteStore(Store):
     """Keeps jobs in the SQLite file at *path*, which its processes share on one machine.
 
     :param patience: seconds to wait for another process' transaction, before StoreBusyError.
+    :param files: the folder for large arguments and results; ``later-files`` beside the file.
     """
 
     durable = True
@@ -84,7 +87,13 @@ class SQLiteStore(Store):
     rescue_after = RESCUE_AFTER
 
     def __init__(
-        self, path: Path, clock: Clock, limits: Limits = DEFAULT_LIMITS, *, patience: float = 5.0
+        self,
+        path: Path,
+        clock: Clock,
+        limits: Limits = DEFAULT_LIMITS,
+        *,
+        patience: float = 5.0,
+        files: Path | None = None,
     ) -> None:
         # Its lock and its WAL lie beside the file itself, by whatever name it is called.
         self._path = Path(os.path.realpath(path))
@@ -92,6 +101,8 @@ class SQLiteStore(Store):
         self._clock = clock
         self._limits = limits
         self._patience = patience
+        self._folder = (files or self._path.with_name("later-files")).absolute()
+        self._large = LargeTexts(self._files, self._known)
         self._connections = Connections(self._path, patience)
         self._writer = Writer(self._path, patience, self._jobs, self._tell)
         self._workers = Workers(self._path, clock)
@@ -124,6 +135,14 @@ class SQLiteStore(Store):
         self._waiting.close()
         self._writer.close()
         self._connections.close()
+
+    def _files(self) -> Files:
+        # By identity: another store in this folder, or at this path, has files of its own.
+        return Files(self._folder / self.identity)
+
+    def _known(self, job_ids: Collection[str]) -> Collection[str]:
+        with self._read() as db:
+            return reads.existing(db, job_ids)
 
     def register(self, worker: WorkerRecord) -> None:
         self._write(lambda jobs: self._workers.register(jobs.db, worker))
@@ -162,6 +181,7 @@ class SQLiteStore(Store):
     def _tell(self, jobs: Jobs) -> None:
         earlier = jobs.earliest is not None and jobs.earliest < self._next_due
         self._waiting.tell(jobs.ended, earlier)
+        self._large.forget(jobs.gone)
 
     def _hints(self, records: Iterable[JobRecord]) -> list[Hint]:
         return [
@@ -173,7 +193,14 @@ class SQLiteStore(Store):
     # Adding
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
-        return self._write(lambda jobs: self._add(jobs, records), full=True)
+        if not any(map(is_large, records)):
+            return self._add_all(records)
+        with self._large.put_aside(records) as lighter:
+            return self._add_all(lighter)
+
+    def _add_all(self, records: Sequence[JobRecord]) -> Sequence[Added]:
+        added = self._write(lambda jobs: self._add(jobs, records), full=True)
+        return self._large.fetched_added(added)
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
         due = to_micros(due_at)
@@ -182,11 +209,12 @@ class SQLiteStore(Store):
             row = jobs.db.one("SELECT last_due FROM schedule WHERE name = ?", (schedule,))
             if row is not None and row[0] >= due:
                 return False
-            self._add(jobs, [record])
+            self._add(jobs, lighter)
             jobs.db.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?)", (schedule, due))
             return True
 
-        return self._write(tick, full=True)
+        with self._large.put_aside([record]) as lighter:
+            return self._write(tick, full=True)
 
     def schedules(self) -> Mapping[str, datetime]:
         with self._read() as db:
@@ -226,6 +254,8 @@ class SQLiteStore(Store):
     # Running
 
     def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
+        outcomes = self._large.put_results_aside(outcomes)
+
         def exchange(jobs: Jobs) -> Handover:
             done: list[Claim] = []
             stale: list[Claim] = []
@@ -246,7 +276,7 @@ class SQLiteStore(Store):
         self._held.update((Claim(each.id, each.fence), each) for each in handover.claimed)
         for outcome in outcomes:
             self._held.pop(outcome.claim, None)
-        return handover
+        return self._large.fetched_handover(handover)
 
     def _settle(self, jobs: Jobs, outcome: Outcome) -> JobRecord | None:
         """Return the record as it is then, or None for a stale outcome."""
@@ -294,17 +324,19 @@ class SQLiteStore(Store):
     # Commands
 
     def command(self, job_id: str, command: Command) -> JobRecord:
-        return self._write(lambda jobs: self._command(jobs, job_id, command), full=True)
+        record = self._write(lambda jobs: self._command(jobs, job_id, command), full=True)
+        self._large.clean_up()
+        return self._large.fetched(record)
 
-    @staticmethod
-    def _command(jobs: Jobs, job_id: str, command: Command) -> JobRecord:
+    def _command(self, jobs: Jobs, job_id: str, command: Command) -> JobRecord:
         before = jobs.load(job_id)
         if before is None:
             raise JobNotFoundError(job_id)
         after = commanded(before, command, jobs.now)
         if isinstance(command, Discard):
             jobs.discard(before)
-            return before
+            # While its files are there.
+            return self._large.fetched(before)
         if isinstance(command, Retry) and after.unique_key is not None:
             holder = jobs.holder(after.unique_key, besides=job_id)
             if holder is not None:
@@ -322,13 +354,15 @@ class SQLiteStore(Store):
     def get(self, ids: Iterable[str]) -> Mapping[str, JobRecord]:
         job_ids = list(islice(ids, MAX_PAGE))
         with self._read() as db:
-            return reads.get(db, job_ids)
+            found = reads.get(db, job_ids)
+        return {job_id: self._large.fetched(record) for job_id, record in found.items()}
 
     def find(
         self, wanted: JobFilter = EVERYTHING, after: str | None = None, limit: int = 100
     ) -> Page:
         with self._read() as db:
-            return reads.find(db, wanted, after, limit)
+            page = reads.find(db, wanted, after, limit)
+        return page._replace(records=self._large.all_fetched(page.records))
 
     def log(self, job_id: str, after: int = 0, limit: int = 100) -> Sequence[LogLine]:
         with self._read() as db:
@@ -348,10 +382,17 @@ class SQLiteStore(Store):
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
         self._next_due = swept.next_due or _NEVER
-        return swept
+        self._large.clean_up()
+        self._large.sweep()
+        return swept._replace(
+            crashed=self._large.all_fetched(swept.crashed),
+            expired=self._large.all_fetched(swept.expired),
+        )
 
     def prune(self, states: Collection[JobState], before: datetime, limit: int) -> int:
-        return self._write(lambda jobs: sweeps.discard(jobs, states, before, limit))
+        pruned = self._write(lambda jobs: sweeps.discard(jobs, states, before, limit))
+        self._large.clean_up()
+        return pruned
 
     # Waiting
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from flask_later.core.job import JobRecord, JobState, Resume
+from flask_later.core.job import Discard, JobRecord, JobState, Resume
 from flask_later.core.store import (
     MAX_PAGE,
     JobFilter,
@@ -46,6 +46,22 @@ class ReadingContract(ContractBase):
         (record,) = put(store, make_record())
         assert dict(store.get([record.id, "f" * 32, record.id])) == {record.id: record}
         assert dict(store.get([])) == {}
+
+    def test_large_texts_come_back_by_every_way(
+        self, store: Store, other: Store, worker: str
+    ) -> None:
+        """However a store keeps them, also in the answer to a discard."""
+        arguments, result = (f'"{letter * 200_000}"' for letter in "ar")
+        record = make_record(payload=arguments, unique_key="k")
+        assert list(store.add([record])) == [(record, True)]
+        assert list(store.add([make_record(unique_key="k")])) == [(record, False)]
+        (running,) = claim(store, worker)
+        assert running.payload == arguments
+        settle(store, worker, Succeeded(attempt(running), result))
+        finished = now_of(other, running)
+        assert (finished.payload, finished.result) == (arguments, result)
+        assert list(other.find().records) == [finished]
+        assert other.command(record.id, Discard()) == finished
 
     def test_many_jobs_are_read_at_once(self, store: Store, limits: Limits) -> None:
         """As many as a page may have."""

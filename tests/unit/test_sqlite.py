@@ -22,6 +22,7 @@ from flask_later.core.store import (
     Claim,
     Limits,
     Parked,
+    Succeeded,
     Want,
     WorkerRecord,
 )
@@ -387,7 +388,8 @@ def test_many_threads_write_at_once(path: Path) -> None:
         (sweeps._PARKED_TASKS, "job_parked"),
         *((jobs.SELECT + each, "job_parked") for each in sweeps._PARKED_FOR_OTHERS),
         (jobs.SELECT + sweeps.EXPIRED_BY, "job_expiring"),
-        (sweeps._PAST, "job_finished"),
+        *((each, "job_finished") for each in sweeps.PAST.values()),
+        *zip(sweeps.UNREST, ["job_ready", "job_running", "job_expiring"], strict=True),
         (sweeps._FINISHED, "job_finished"),
         (reads._ROWS + "WHERE seq < ? ORDER BY seq DESC LIMIT ?", "INTEGER PRIMARY KEY"),
     ],
@@ -415,6 +417,23 @@ def test_counting_what_waits_reads_no_job(store: SQLiteStore, path: Path) -> Non
 
 
 # Upkeep
+
+
+def test_a_store_at_rest_is_calm(store: SQLiteStore, clock: VirtualClock) -> None:
+    """Then the next sweep may come late; what waits for its time is told besides."""
+    store.register(WorkerRecord("w", "localhost", 1, START))
+    assert store.sweep(100, {}).calm
+    store.add([make_record(delay=10)])
+    assert store.sweep(100, {}).calm
+    clock.advance(11)
+    assert not store.sweep(100, {}).calm, "something was staged"
+    assert not store.sweep(100, {}).calm, "it waits for a worker"
+    (running,) = store.exchange("w", (), Want(1)).claimed
+    assert not store.sweep(100, {}).calm, "its worker may die"
+    store.exchange("w", [Succeeded(Claim(running.id, running.fence), "1")], Want(0))
+    assert store.sweep(100, {}).calm
+    store.add([make_record(delay=100, expires_at=START + timedelta(seconds=50))])
+    assert not store.sweep(100, {}).calm, "it will expire"
 
 
 def test_a_sweep_without_work_writes_nothing(store: SQLiteStore, clock: VirtualClock) -> None:

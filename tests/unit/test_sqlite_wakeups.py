@@ -198,6 +198,17 @@ def test_a_locked_file_does_not_hold_up_who_waits(store: SQLiteStore, path: Path
     impatient.close()
 
 
+def test_who_rests_is_woken_by_any_change(store: SQLiteStore, path: Path) -> None:
+    """Maintenance sleeps long while nothing waits and nothing runs, but not longer than that."""
+    assert store.sweep(100, {}).calm
+    store.wait([DUE], 0.6)
+    woken = threading.Thread(target=store.wait, args=([DUE], NEVER))
+    woken.start()
+    elsewhere(path, "store.add([make_record()])")
+    woken.join(PATIENCE)
+    assert not woken.is_alive()
+
+
 # The thread, the socket and the row
 
 

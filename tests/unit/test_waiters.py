@@ -180,7 +180,7 @@ def _take(store: MemoryStore, ran: threading.Event) -> Callable[..., Ran]:
 @pytest.fixture
 def sleep_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks again without being woken: what a lost wake-up costs shows."""
-    monkeypatch.setattr(native, "_LOOK_AGAIN", 10 * PATIENCE)
+    monkeypatch.setattr(native, "_NAP", 10 * PATIENCE)
 
 
 # Hints held back while a thread looks again by itself

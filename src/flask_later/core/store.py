@@ -158,6 +158,9 @@ class Swept(NamedTuple):
     crashed: Sequence[JobRecord] = ()
     #: Jobs that were cancelled because nobody had begun them in time.
     expired: Sequence[JobRecord] = ()
+    #: Nothing waits and nothing runs: the next sweep may come late. Once that changes, those who
+    #: wait for :data:`DUE` are woken.
+    calm: bool = False
 
     @property
     def rescued(self) -> int:

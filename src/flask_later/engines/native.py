@@ -12,9 +12,8 @@ from flask_later.core.store import Store
 from flask_later.logs import Log
 from flask_later.runtime.threads import ThreadGroup
 
-#: Seconds after which an idle thread looks again. The store wakes it before that; this bounds
-#: what a lost wake-up costs.
-_LOOK_AGAIN = 5.0
+#: Seconds after which an idle thread lies down anew. The store wakes it before that.
+_NAP = 60.0
 #: Seconds between an error of ours, or of the store, and the next try.
 _PAUSE = 1.0
 
@@ -57,13 +56,21 @@ class NativeEngine(Engine):
     def _work(self) -> None:
         while self._goes_on():
             try:
-                if self._run(None, self._goes_on) is not Ran.RAN and self._goes_on():
-                    self._store.wait(self._queues, _LOOK_AGAIN)
+                if self._run(None, self._goes_on) is not Ran.RAN:
+                    self._sleep()
             except BaseException:
                 _logger.exception("a worker thread met an error that is not a task's; it goes on")
                 self._closing.wait(_PAUSE)
         # It may have been woken for a job that another has to take now.
         self._store.wake(self._queues)
+
+    def _sleep(self) -> None:
+        """Sleep until the store may have something. To lie down is to look."""
+        slept = _NAP
+        while slept >= _NAP and self._goes_on():
+            began = time.monotonic()
+            self._store.wait(self._queues, _NAP)
+            slept = time.monotonic() - began
 
     def _goes_on(self) -> bool:
         # A thread that was replaced while it was stuck takes no more.

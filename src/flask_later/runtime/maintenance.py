@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 
 from blinker import NamedSignal
 
 from flask_later import signals
 from flask_later.core.job import JobRecord, JobState
-from flask_later.core.store import DUE
+from flask_later.core.store import DUE, Swept
 from flask_later.logs import Log
 from flask_later.runtime.serving import QueueWatch
 from flask_later.runtime.threads import join_all, start_thread
@@ -22,6 +21,8 @@ _logger = Log(__name__)
 
 #: Seconds between two looks when nothing falls due before.
 _TICK = 1.0
+#: The same where the store says that there is nothing to look for.
+_REST = 10.0
 #: Rows of each kind that one look moves.
 _BUDGET = 2000
 #: What tells of a job whose worker died, and that does not run again.
@@ -54,7 +55,7 @@ class Maintenance:
 
     def look(self) -> float:
         """Do what is due now; return the seconds until the next look. A step may raise."""
-        return max(0.0, min(_TICK, *(step() for step in self._steps().values())))
+        return max(0.0, min(step() for step in self._steps().values()))
 
     def _steps(self) -> dict[str, Callable[[], float]]:
         """What a look does, each with the seconds until it is due again."""
@@ -62,8 +63,8 @@ class Maintenance:
         # By hand, who would serve a queue is whoever calls.
         return steps if self._state.parts.manual else {**steps, "queues": self._look_at_queues}
 
-    def sweep(self) -> datetime | None:
-        """Sweep the store and say what became of jobs; return when the next row falls due."""
+    def sweep(self) -> Swept:
+        """Sweep the store, and say what became of jobs."""
         state = self._state
         swept = state.store.sweep(_BUDGET, state.registry.digests())
         if swept.hints:
@@ -72,25 +73,26 @@ class Maintenance:
             self._announce(_AFTER_A_CRASH.get(job.state, signals.job_rescued), job)
         for job in swept.expired:
             self._announce(signals.job_cancelled, job)
-        return swept.next_due
+        return swept
 
     def _announce(self, signal: NamedSignal, job: JobRecord) -> None:
         signals.send(signal, self._state.app, job=job, exception=None)
 
     def _sweep(self) -> float:
-        next_due = self.sweep()
-        if next_due is None:
-            return _TICK
-        return (next_due - self._state.clock.now()).total_seconds()
+        swept = self.sweep()
+        pause = _REST if swept.calm else _TICK
+        if swept.next_due is None:
+            return pause
+        return min(pause, (swept.next_due - self._state.clock.now()).total_seconds())
 
     def _beat(self) -> float:
         if self._worker.needs_beat:
             self._worker.beat()
-        return _TICK
+        return _TICK if self._worker.is_busy else _REST
 
     def _watch(self) -> float:
         left = self._worker.watch()
-        return _TICK if left is None else left
+        return _REST if left is None else left
 
     def _look_at_queues(self) -> float:
         self._queues.look(self._state.clock.now())
@@ -99,7 +101,7 @@ class Maintenance:
     def _work(self) -> None:
         while not self._stopping.is_set():
             pauses = [self._try(name, step) for name, step in self._steps().items()]
-            pause = max(0.0, min(_TICK, *pauses))
+            pause = max(0.0, min(pauses))
             # A stop that came meanwhile has woken those who waited then.
             if not self._stopping.is_set():
                 self._stopping.wait(self._try("wait", partial(self._wait, pause)))

@@ -115,7 +115,7 @@ class _Hand:
 
     def next_step(self, left: float) -> float:
         """Return the seconds until the next row falls due, at most *left*."""
-        due = self._process.maintenance.sweep()
+        due = self._process.maintenance.sweep().next_due
         if due is None:
             return left
         return min(left, max(0.0, (due - self.clock.now()).total_seconds()))

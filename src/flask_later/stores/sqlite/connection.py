@@ -107,6 +107,14 @@ class Connection:
                 self.roll_back()
                 raise
 
+    def data_version(self) -> int:
+        """Return a number that is another one whenever another connection has written."""
+        with self.lock, translated(self._path, self._patience):
+            if self.closed:
+                raise StoreError(f"{self._path}: the store was closed meanwhile")
+            (version,) = self._raw.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     def begin(self, *, full: bool) -> None:
         """Begin to write; only one connection at a time can, among all processes.
 

@@ -106,7 +106,9 @@ class SQLiteStore(Store):
         self._connections = Connections(self._path, patience)
         self._writer = Writer(self._path, patience, self._jobs, self._tell)
         self._workers = Workers(self._path, clock)
-        self._waiting = Waiting(self._path, clock, self._read, self._write, self._ready)
+        self._waiting = Waiting(
+            self._path, clock, self._connections, self._read, self._write, self._ready
+        )
         self._sweeper = sweeps.Sweeper(
             self._read, self._write, self._workers, self._waiting.wakeups, clock, limits
         )
@@ -382,6 +384,7 @@ class SQLiteStore(Store):
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
         self._next_due = swept.next_due or _NEVER
+        self._waiting.on_guard = swept.calm
         self._large.clean_up()
         self._large.sweep()
         return swept._replace(

@@ -32,8 +32,8 @@ _logger = Log(__name__)
 #: The most rows that one transaction moves, so that nobody waits long for the file.
 MAX_BATCH = 500
 
-#: Seconds between two looks for processes that listen no more.
-_PROBE_EVERY = 10.0
+#: Seconds between two looks for what nobody waits for.
+_TIDY_EVERY = 5.0
 #: Seconds between two counts of the finished jobs, which read an index of all of them.
 _COUNT_EVERY = 60.0
 
@@ -80,11 +80,32 @@ EXPIRED_BY = (
 # does not see that it may use it.
 _IS_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
 _ENDED = "max(finished_at, ifnull(key_free_at, 0))"
+# For each state by its word: SQLite makes a new plan for each value that decides on an index.
+PAST = {
+    state: (
+        f"SELECT {_ENDED}, seq, id FROM job WHERE {_IS_FINISHED} AND state = '{state.value}' "
+        f"AND {_ENDED} <= ? ORDER BY {_ENDED}, seq LIMIT ?"
+    )
+    for state in FINISHED
+}
+_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
+_ENDED = "max(finished_at, ifnull(key_free_at, 0))"
 _PAST = (
     f"SELECT {_ENDED}, seq, id FROM job WHERE {_IS_FINISHED} AND state = ? AND {_ENDED} <= ? "
     f"ORDER BY {_ENDED}, seq LIMIT ?"
 )
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
+
+
+#: What may need a sweep soon, of which nobody says when.
+UNREST = (
+    "SELECT 1 FROM job WHERE state = 'queued' LIMIT 1",
+    "SELECT 1 FROM job WHERE state = 'running' LIMIT 1",
+    """
+    SELECT 1 FROM job WHERE expires_at IS NOT NULL
+    AND attempts = 0 AND state IN ('held', 'scheduled', 'queued', 'parked') LIMIT 1
+    """,
+)
 
 
 class Done(NamedTuple):
@@ -139,22 +160,25 @@ class Sweeper:
         :raises StoreError: if the file cannot be read.
         """
         failures: dict[str, Exception] = {}
-        due, next_due = self._look(self._steps(store, known), failures)
+        due, next_due, calm = self._look(self._steps(store, known), failures)
         done = list(self._take(due, budget, failures))
         if due:
-            _, next_due = self._look([], failures)
+            _, next_due, _ = self._look([], failures)
         self._complain(failures)
         return Swept(
             [hint for each in done for hint in each.hints],
             next_due,
             [record for each in done for record in each.crashed],
             [record for each in done for record in each.expired],
+            calm=calm and not due and not failures,
         )
 
     def _look(
         self, steps: Sequence[Step], failures: dict[str, Exception]
-    ) -> tuple[list[Step], datetime | None]:
-        """Return the steps that have something to do, and when the next row falls due."""
+    ) -> tuple[list[Step], datetime | None, bool]:
+        """Return the steps that have something to do, when the next row falls due, and whether
+        nothing waits or runs.
+        """
         due: list[Step] = []
         with self._read() as db:
             jobs = Jobs(db, self._clock.now())
@@ -166,7 +190,7 @@ class Sweeper:
                         self._idle_at[step.name] = self._clock.monotonic()
                 except Exception as error:
                     failures[step.name] = error
-            return due, jobs.next_due()
+            return due, jobs.next_due(), not any(map(db.one, UNREST))
 
     def _is_time(self, step: Step) -> bool:
         idle_at = self._idle_at.get(step.name)
@@ -225,12 +249,17 @@ class Sweeper:
             # Before the others, so that what this sweep moves is not hinted at twice.
             Step("rehint", _silent_queues, lambda jobs, queues: _rehint(jobs, store, queues)),
             Step("rescue", self._workers.abandoned, save_rescued),
-            Step("forget", lambda jobs, _: self._workers.dead(jobs.db), forget_dead),
+            Step(
+                "forget",
+                lambda jobs, _: self._workers.dead(jobs.db),
+                forget_dead,
+                every=_TIDY_EVERY,
+            ),
             Step(
                 "listeners",
                 lambda jobs, _: self._wakeups.dead(jobs.db, to_micros(jobs.now)),
                 forget_listeners,
-                every=_PROBE_EVERY,
+                every=_TIDY_EVERY,
             ),
             Step("stage", _due, lambda jobs, due: moved(_stage(jobs, due))),
             Step(
@@ -313,7 +342,8 @@ def _past(jobs: Jobs, before: Mapping[JobState, datetime], limit: int) -> list[s
     past = [
         row
         for state, instant in before.items()
-        for row in jobs.db.all(_PAST, (state.value, to_micros(instant), limit))
+        if state in PAST
+        for row in jobs.db.all(PAST[state], (to_micros(instant), limit))
     ]
     return [job_id for _, _, job_id in sorted(past)[:limit]]
 

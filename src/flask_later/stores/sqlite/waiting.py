@@ -16,7 +16,7 @@ from flask_later.core.store import DUE
 from flask_later.errors import StoreError
 from flask_later.stores.waiters import ANY, Waiters
 
-from .connection import Connection
+from .connection import Connection, Connections
 from .jobs import Jobs
 from .listener import POLL, Listener
 from .rows import to_micros
@@ -40,12 +40,14 @@ class Waiting:
         self,
         path: Path,
         clock: Clock,
+        connections: Connections,
         read: Callable[[], AbstractContextManager[Connection]],
         write: _Write,
         ready: Callable[[Connection, Collection[str]], Collection[str]],
     ) -> None:
         self._path = path
         self._clock = clock
+        self._connections = connections
         self._read = read
         self._write = write
         self._ready = ready
@@ -70,7 +72,9 @@ class Waiting:
         self._listener: Listener | None = None
         self._announced: frozenset[str] = frozenset()
         self._waited_for_ids = 0.0
-        self._version: object = None
+        self._version = -1
+        #: Whether those who wait for DUE are to hear of any change.
+        self.on_guard = False
         self.wakeups.mine = None
 
     def close(self) -> None:
@@ -144,13 +148,13 @@ class Waiting:
             self._wake(heard)
 
     def look(self) -> None:
+        version = self._connections.get().data_version()
+        if version == self._version:
+            return
         with self._read() as db:
-            version = db.all("PRAGMA data_version")
-            if version == self._version:
-                return
             ready = self._find_ready(db)
         with self._lock:
-            self._wake(ready)
+            self._wake([*ready, DUE] if self.on_guard else ready)
         self._version = version
 
     def spread(self) -> None:

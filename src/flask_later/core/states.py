@@ -126,8 +126,8 @@ def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
                 failures=record.failures + (error is not None),
                 fence=record.fence + taken,
             )
-        case Released():
-            return released(record, now)
+        case Released(_, begun):
+            return released(record, now, begun=begun)
         case Parked() if record.stop is StopReason.CANCELLED:
             return _finished(record, JobState.CANCELLED, now)
         case Parked(_, error, signature):
@@ -145,14 +145,14 @@ def was_cancelled(record: JobRecord, outcome: Outcome) -> bool:
     return record.state is JobState.CANCELLED and isinstance(outcome, Again | Released | Parked)
 
 
-def released(record: JobRecord, now: datetime) -> JobRecord:
+def released(record: JobRecord, now: datetime, *, begun: bool = True) -> JobRecord:
     """A running job whose attempt is given back. The fence moves: its thread may still write."""
     return _waiting(
         record,
         record.run_at,
         now,
         attempts=record.attempts - 1,
-        releases=record.releases + 1,
+        releases=record.releases + begun,
         fence=record.fence + 1,
     )
 

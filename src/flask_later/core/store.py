@@ -83,9 +83,13 @@ class Again(NamedTuple):
 
 
 class Released(NamedTuple):
-    """The attempt is given back and does not count: its process stops, or it never began."""
+    """The attempt is given back and does not count: its process stops, or it never began.
+
+    One that has not ``begun`` is not even counted as given back.
+    """
 
     claim: Claim
+    begun: bool = True
 
 
 class Cancelled(NamedTuple):

@@ -38,6 +38,7 @@ from flask_later.logs import Log
 from flask_later.runtime import execution
 from flask_later.runtime.coroutines import Loops
 from flask_later.runtime.execution import Call, Ended
+from flask_later.runtime.hand import Hand, Pace, Watch
 from flask_later.tasks.current import Attempt
 from flask_later.tasks.state import AppState
 
@@ -68,6 +69,13 @@ class _Running(NamedTuple):
     started: float
 
 
+class _Ending(NamedTuple):
+    """An attempt that has ended, and is not settled yet."""
+
+    record: JobRecord
+    ended: Ended
+
+
 class WorkerOptions(NamedTuple):
     """What one process takes, and how much of it at a time."""
 
@@ -93,6 +101,8 @@ class Worker:
         self._store = state.store
         self._clock = state.clock
         self._want_one = Want(1, options.queues)
+        self._pace = Pace()
+        self._watch_hands: Watch[_Ending] = Watch(self._relieve)
         self._loops = Loops()
         self._lock = threading.Lock()
         self._registered = False
@@ -124,6 +134,7 @@ class Worker:
     def join(self, deadline: float) -> None:
         """Wait for the attempts in hand, then give back those that are left."""
         self._state.engine.close(max(0.0, deadline - time.monotonic()))
+        self._watch_hands.end(deadline)
         left = [running for running in [*self._running.values()] if running.attempt.disown()]
         released = self._release(left)
         self.close_loops()
@@ -194,9 +205,56 @@ class Worker:
         claimed = self._exchange([], self._want_one._replace(prefer=hint)).claimed
         if not claimed:
             return Ran.EMPTY
-        while claimed:
-            claimed = self._run(claimed[0], more)
+        hand: Hand[_Ending] = Hand()
+        hand.claim(claimed)
+        self._watch_hands.add(hand)
+        try:
+            self._work_off(hand, more)
+        finally:
+            self._watch_hands.remove(hand)
+            if not hand.is_empty:
+                self._relieve(hand)
         return Ran.RAN
+
+    def _work_off(self, hand: Hand[_Ending], more: Callable[[], bool]) -> None:
+        """Run what is in *hand*; once it is empty, settle all of it and claim the next."""
+        while True:
+            record = hand.begin()
+            if record is not None:
+                self._play(record, hand)
+                if hand.claimed and not more():
+                    self._relieve(hand)
+                elif hand.claimed and hand.is_overdue:
+                    self._settle(hand.take_ended())
+            elif not self._refill(hand, more):
+                return
+
+    def _play(self, record: JobRecord, hand: Hand[_Ending]) -> None:
+        """Run *record*, after those are let go who should not have to wait for it."""
+        if not hand.is_empty and not (hand.is_fresh and self._pace.is_short(record.task)):
+            self._relieve(hand)
+        if self._stopping.is_set() or not hand.is_fresh:
+            # The claim crossed the stop, which no longer waits for it.
+            self._settle([], [record])
+        else:
+            self._run(record, hand)
+
+    def _refill(self, hand: Hand[_Ending], more: Callable[[], bool]) -> bool:
+        """Settle what has ended, and claim as many as the pace allows; return whether some came."""
+        want = NOTHING
+        if more() and not self._stopping.is_set():
+            size = hand.next_size()
+            alone = size == 1 or not self._watch_hands.start()
+            want = self._want_one if alone else self._want_one._replace(limit=size)
+        claimed = self._settle(hand.take_ended(), want=want)
+        hand.claim(claimed)
+        if len(claimed) > 1:
+            self._watch_hands.attend()
+        return bool(claimed)
+
+    def _relieve(self, hand: Hand[_Ending]) -> None:
+        """Settle what has ended, and give back what has not begun, for others to take."""
+        self._settle(hand.take_ended(), hand.take_claimed())
 
     def _is_ours(self, hint: Hint | None) -> bool:
         if hint is None or hint.store == self._store.identity:
@@ -228,20 +286,17 @@ class Worker:
             options.threads,
         )
 
-    def _run(self, record: JobRecord, more: Callable[[], bool]) -> Sequence[JobRecord]:
-        """Run *record*; return what the exchange that settled it claimed next."""
-        if self._stopping.is_set():
-            # The claim crossed the stop, which no longer waits for it.
-            return self._settle(record, Ended(Released(Claim(record.id, record.fence))), never)
+    def _run(self, record: JobRecord, hand: Hand[_Ending]) -> None:
+        """Run *record*, and put its outcome into *hand*."""
         call = execution.find_call(self._state, record)
         if isinstance(call, Ended):
-            return self._settle(record, call, more)
+            hand.end(_Ending(record, call))
+            return
         attempt = self._attempt(record, call)
-        running = _Running(
-            attempt, record, call, threading.current_thread(), self._clock.monotonic()
-        )
+        started = self._clock.monotonic()
+        running = _Running(attempt, record, call, threading.current_thread(), started)
         self._running[attempt.claim] = self._at_work[attempt.claim] = running
-        owned = True
+        settling = False
         try:
             if self._stopping.is_set():
                 attempt.ask_to_stop(StopReason.SHUTDOWN)
@@ -250,13 +305,15 @@ class Worker:
                 self._store.wake((DUE,))
             ended = execution.run(self._state, call, attempt, record, self._loops.run)
             self._note_last(attempt)
+            self._pace.note(record.task, time.monotonic() - hand.busy_since)
             # Whoever took the attempt away settles it; this thread may have been replaced.
-            owned = attempt.disown()
-            return self._settle(record, ended, more) if owned else ()
+            settling = attempt.disown()
+            if settling:
+                hand.end(_Ending(record, ended))
         finally:
-            # Until it is settled it is in hand: beats must not leave it out.
             self._at_work.pop(attempt.claim)
-            if owned:
+            if not settling and attempt.disown():
+                # Interrupted.
                 self._running.pop(attempt.claim, None)
             self.ended = next(self._counter)
 
@@ -273,12 +330,31 @@ class Worker:
         )
 
     def _settle(
-        self, record: JobRecord, ended: Ended, more: Callable[[], bool]
+        self,
+        endings: Sequence[_Ending],
+        unbegun: Sequence[JobRecord] = (),
+        want: Want = NOTHING,
     ) -> Sequence[JobRecord]:
-        want = self._want_one if more() and not self._stopping.is_set() else NOTHING
-        handover = self._exchange([ended.outcome], want)
-        self._announce(record, ended, handover)
+        """Tell the store what has ended, and give back *unbegun*; return what it handed out."""
+        outcomes = [ending.ended.outcome for ending in endings]
+        back = [Released(Claim(each.id, each.fence), begun=False) for each in unbegun]
+        if not outcomes and not back and want is NOTHING:
+            return ()
+        try:
+            handover = self._exchange([*outcomes, *back], want)
+            for record, ended in endings:
+                self._announce(record, ended, handover)
+        finally:
+            # Until it is settled it is in hand: beats must not leave it out.
+            for outcome in outcomes:
+                self._running.pop(outcome.claim, None)
+        if back:
+            self._state.engine.deliver([self._hint(each) for each in unbegun])
         return handover.claimed
+
+    def _hint(self, given_back: JobRecord) -> Hint:
+        fence = given_back.fence + 1
+        return Hint(self._store.identity, given_back.queue, given_back.id, fence)
 
     def _exchange(self, outcomes: Sequence[Outcome], want: Want) -> Handover:
         """Ask the store until it answers: an outcome must not be lost because it is busy."""
@@ -312,7 +388,7 @@ class Worker:
         self, outcomes: Sequence[Outcome], cancelled: Sequence[JobRecord]
     ) -> None:
         """Say what the store cancelled while it looked for a job; the outcomes speak of theirs."""
-        ours = {outcome.claim.job_id for outcome in outcomes}
+        ours = {each.claim.job_id for each in outcomes if each != Released(each.claim, begun=False)}
         for job in cancelled:
             if job.id not in ours:
                 signals.send(signals.job_cancelled, self._state.app, job=job, exception=None)
@@ -372,13 +448,17 @@ class Worker:
         with self._noting:
             if self._left:
                 return
+            waiting = [record for hand in self._watch_hands.hands for record in hand.claimed]
+            holding = {*running, *(Claim(record.id, record.fence) for record in waiting)}
             try:
-                stops = self._store.note(self.id, running.keys(), notes)
+                stops = self._store.note(self.id, holding, notes)
             except StoreError:
                 _logger.warning("the store does not answer; progress was not stored", exc_info=True)
                 return
         for claim, reason in stops.items():
-            running[claim].ask_to_stop(reason)
+            # One that has not begun is in hand for milliseconds: the next beat tells it.
+            if claim in running:
+                running[claim].ask_to_stop(reason)
 
     # Timeouts
 
@@ -409,6 +489,5 @@ class Worker:
             self._clock.now(),
             taken=True,
         )
-        self._settle(record, ended, never)
-        self._running.pop(running.attempt.claim, None)
+        self._settle([_Ending(record, ended)])
         self._state.engine.replace(running.thread)

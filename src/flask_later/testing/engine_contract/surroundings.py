@@ -70,7 +70,7 @@ class SurroundingsContract(ContractBase):
         assert job.result == ["https://shop.example/de/orders/7", "r-1", "tenant-3"]
 
     def test_signals_say_what_happened(self, system: System) -> None:
-        """In its order, by the app, with the job as it was stored."""
+        """What befalls a job in its order, by the app, with the job as it was stored."""
         told: list[tuple[str, str, int]] = []
 
         @system.later.task(retry=Retry(max_attempts=2, backoff=0))
@@ -93,13 +93,15 @@ class SurroundingsContract(ContractBase):
             with system.context():
                 system.finished(fail_once.enqueue(again=True))
             system.until(lambda: len(told) == 10)
+        # A worker may be faster than the thread that enqueues.
+        enqueued = ("job-enqueued", "queued", 0)
+        assert told.count(enqueued) == 2
         first = [
-            ("job-enqueued", "queued", 0),
             ("job-started", "running", 1),
             ("job-retried", "queued", 1),
             ("job-started", "running", 2),
         ]
-        assert told == [
+        assert [each for each in told if each != enqueued] == [
             *first,
             ("job-succeeded", "succeeded", 2),
             *first,

@@ -324,7 +324,7 @@ def test_fault_98_a_process_with_a_stuck_thread_is_replaced(start: Start, tmp_pa
     wait_for_row(tmp_path, job, "failed", 1, 0, 0)
     store_jobs(tmp_path, "quick", meanwhile)
     worker.events.wait_for("task-ran", key=meanwhile)
-    wait_until(lambda: "is replaced" in worker.log, lambda: worker.log)
+    wait_until(lambda: "is replaced after exit code 75" in worker.log, lambda: worker.log)
     wait_until(lambda: is_gone(first), "the process of the stuck thread has ended")
     store_jobs(tmp_path, "quick", afterwards)
     [ran] = worker.events.wait_for("task-ran", key=afterwards)

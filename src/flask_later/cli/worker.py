@@ -13,6 +13,7 @@ from flask.cli import ScriptInfo, pass_script_info
 
 from flask_later.config import queue_name
 from flask_later.errors import InvalidSettingError, ManualModeError, UnsupportedError
+from flask_later.logs import Log
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.runtime.resident import resident_bytes
 from flask_later.runtime.supervisor import Supervisor
@@ -21,7 +22,7 @@ from flask_later.runtime.worker import WorkerOptions
 from flask_later.runtime.worker_process import Bounds, WorkerProcess
 from flask_later.tasks.state import KEY, AppState
 
-_logger = logging.getLogger("flask_later.worker")
+_logger = Log("flask_later.worker")
 
 _FORMAT = "[%(asctime)s] %(levelname)s in process %(process)d: %(message)s"
 _POSITIVE = click.IntRange(min=1)

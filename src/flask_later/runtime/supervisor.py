@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import signal
@@ -17,11 +16,15 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import NamedTuple
 
+from flask_later.logs import Log
 from flask_later.runtime.tether import News, Order
 from flask_later.runtime.threads import start_thread
-from flask_later.runtime.worker_process import SIGNALS
+from flask_later.runtime.worker_process import SIGNALS, STUCK
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
+
+#: Whether no descriptor can be handed to a child for its news.
+_MUTE = sys.platform == "win32"
 
 #: Seconds before a process that died young is started again: at first, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
@@ -52,6 +55,12 @@ class _Child:
     begins: float = 0.0
     #: Deaths in a row that came soon after the start.
     early_deaths: int = 0
+
+    @property
+    def is_being_replaced(self) -> bool:
+        """Whether it will soon work again. One that keeps dying does not hold up the others."""
+        at_work = self.stage in (_Stage.WORKING, _Stage.SPENT)
+        return not at_work and self.early_deaths == 0
 
     def tell(self, order: Order) -> None:
         if self.process is None or self.process.stdin is None:
@@ -176,8 +185,7 @@ class Supervisor:
 
     def _grant_a_turn(self) -> None:
         """Let one process be replaced while all others work: one at a time."""
-        stages = [child.stage for child in self._children]
-        if any(each not in (_Stage.WORKING, _Stage.SPENT) for each in stages):
+        if any(child.is_being_replaced for child in self._children):
             return
         for child in self._children:
             if child.stage is _Stage.SPENT:
@@ -188,13 +196,19 @@ class Supervisor:
     def _plan_next(self, child: _Child, code: int) -> None:
         lived = time.monotonic() - child.begins
         pid = child.process.pid if child.process else 0
-        in_turn = child.stage is _Stage.RECYCLING
+        # Without news nobody asks for a turn.
+        in_turn = child.stage is _Stage.RECYCLING or (_MUTE and code in (0, STUCK))
         _close(child)
         child.stage = _Stage.WAITING
         if in_turn:
             child.early_deaths = 0
             child.begins = time.monotonic()
-            _logger.info("worker process %d (pid %d) is replaced", child.number, pid)
+            _logger.info(
+                "worker process %d (pid %d) is replaced after %s",
+                child.number,
+                pid,
+                _in_words(code),
+            )
             return
         child.early_deaths = child.early_deaths + 1 if lived < _LONGEST_PAUSE else 0
         pause = _pause_after(child.early_deaths)
@@ -223,11 +237,13 @@ class Supervisor:
                 self._tell_all(Order.NOW)
             elif isinstance(event, _Ended) and event.child in alive:
                 alive.remove(event.child)
+                _close(event.child)
         for child in alive:
             code = code or 1
             assert child.process is not None
             _logger.warning("worker process %d did not end and is killed", child.number)
             child.process.kill()
+            _close(child)
         return code
 
     def _tell_all(self, order: Order) -> list[_Child]:

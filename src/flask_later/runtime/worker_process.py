@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import time
 from dataclasses import dataclass
@@ -10,12 +9,13 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 
 from flask_later.core.engine import Engine
+from flask_later.logs import Log
 from flask_later.runtime.lifecycle import Lifecycle, Process
 from flask_later.runtime.resident import resident_bytes
 from flask_later.runtime.tether import News, Order, Tether
 from flask_later.runtime.worker import WorkerOptions
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: The exit code of a process that asks to be replaced because a thread of it is stuck.
 STUCK = 75

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from flask_later.core.job import JobRecord, JobState
+from flask_later.core.job import ErrorRecord, JobRecord, JobState, Progress
 from flask_later.core.store import QueueStats, WorkerRecord
 
 from .answers import instant
@@ -52,9 +52,8 @@ def count(stats: Collection[QueueStats], state: JobState) -> int:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, tuple):
-        fields: dict[str, Any] = value._asdict()  # type: ignore[attr-defined]
-        return fields
+    if isinstance(value, ErrorRecord | Progress):
+        return value._asdict()
     return value
 
 

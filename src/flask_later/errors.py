@@ -392,15 +392,19 @@ class UnknownQueueError(EnqueueError, LookupError):
 
 @dataclass(eq=False, repr=False)
 class QueueFullError(EnqueueError):
-    """As many jobs wait as ``LATER_MAX_PENDING`` allows."""
+    """With ``size`` jobs more, more would wait than ``LATER_MAX_PENDING`` allows."""
 
     pending: int
     limit: int
+    size: int = 1
 
     def __str__(self) -> str:
+        refused = "the job was not stored"
+        if self.size > 1:
+            refused = f"none of the {self.size:,} jobs of this batch was stored"
         return (
-            f"{self.pending:,} jobs wait and LATER_MAX_PENDING is {self.limit:,}; the job was not "
-            f"stored. Answer 503, add workers, or raise LATER_MAX_PENDING."
+            f"{self.pending:,} jobs wait and LATER_MAX_PENDING is {self.limit:,}; {refused}. "
+            f"Answer 503, add workers, or raise LATER_MAX_PENDING."
         )
 
 

@@ -152,6 +152,7 @@ class Callable_:  # noqa: N801
         (functools.partial(add, 1), "give a name: @later.task(name='...')"),
         (dict.update, "has no signature"),
         (Callable_(), "Write it with def"),
+        (Callable_.__call__, "no object to call it on. Write a function that finds the object"),
     ],
     ids=repr,
 )

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from datetime import datetime
-from math import isfinite
+from math import inf, isfinite, nan
 from numbers import Real
 from typing import TypeVar, cast
 
@@ -15,6 +15,7 @@ from werkzeug.local import LocalProxy
 
 from flask_later.core.job import Progress, StopReason
 from flask_later.core.store import Claim, Note
+from flask_later.errors import InvalidSettingError
 from flask_later.logs import Log
 from flask_later.tasks.snapshot import NO_REQUEST, Snapshot
 
@@ -52,19 +53,32 @@ def _line(message: object) -> str:
     return storable(str(message)[:_MAX_TEXT])[:_MAX_TEXT]
 
 
-def _number(value: object) -> float:
+def _number(name: str, value: object) -> float:
     """Return *value* as a number that every store takes.
 
-    :raises TypeError: if it is none.
-    :raises ValueError: if it is infinite, or no number at all.
+    :raises InvalidSettingError: if it is none, or not finite.
     """
     if type(value) is int and -_LARGE < value < _LARGE:
         return value
-    if not isinstance(value, Real):
-        raise TypeError(f"progress takes numbers, not {value!r:.80}")
-    if not isfinite(value):
-        raise ValueError(f"progress takes finite numbers, not {value!r}")
-    return float(value)
+    number = _as_float(value) if isinstance(value, Real) else nan
+    if not isfinite(number):
+        raise InvalidSettingError(f"{name} of progress()", _shown(value), "a finite number")
+    return number
+
+
+def _shown(value: object) -> str:
+    try:
+        return f"{value!r:.80}"
+    except Exception:
+        # A number of more digits than Python writes, say.
+        return f"a {type(value).__name__}"
+
+
+def _as_float(value: Real) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return inf
 
 
 class Attempt:
@@ -154,10 +168,10 @@ class Attempt:
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Tell how far the task has come. Cheap: what is stored is throttled to twice a second.
 
-        :raises TypeError, ValueError: for what is no finite number.
+        :raises InvalidSettingError: for what is no finite number.
         """
-        current = _number(current)
-        total = None if total is None else _number(total)
+        current = _number("current", current)
+        total = None if total is None else _number("total", total)
         if self._news is not None:
             progress = Progress(current, total, _line(message) if message else "")
             self._progress = self.latest_progress = progress

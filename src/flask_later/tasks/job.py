@@ -165,7 +165,10 @@ class Job(Generic[T_co]):
         return job
 
     def cancel(self) -> Job[T_co]:
-        """Cancel it if it waits; ask it to stop if it runs, which its task has to notice.
+        """Cancel it if it waits; ask it to stop if it runs.
+
+        The process that runs it hears of that within a second, and its task at the next
+        cancellation point after that; see :meth:`wait` for when it has ended.
 
         :raises InvalidTransitionError: if it is finished.
         """

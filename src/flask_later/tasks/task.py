@@ -403,6 +403,12 @@ def require_function(function: object) -> Callable[..., Any]:
             "cannot be a task, because nobody takes what it yields",
             "Return a list, and tell the progress with current_job.track(...).",
         )
+    if _is_method(function):
+        raise InvalidTaskError(
+            f"The method {getattr(function, '__qualname__', '')!r}",
+            "cannot be a task, because a worker has no object to call it on",
+            "Write a function that finds the object, by an id that it is given, and calls it.",
+        )
     try:
         inspect.signature(function)
     except ValueError:
@@ -412,6 +418,15 @@ def require_function(function: object) -> Callable[..., Any]:
             "Write a function that calls it.",
         ) from None
     return function
+
+
+def _is_method(function: Callable[..., Any]) -> bool:
+    """Whether *function* stands in the body of a class and takes its object."""
+    scope = getattr(function, "__qualname__", "").rpartition(".")[0]
+    code = getattr(function, "__code__", None)
+    if inspect.ismethod(function) or code is None or not scope or scope.endswith("<locals>"):
+        return False
+    return code.co_varnames[: min(1, code.co_argcount)] in (("self",), ("cls",))
 
 
 def require_names(name: str | None, aliases: Sequence[str]) -> tuple[str, ...]:

@@ -155,9 +155,9 @@ class MemoryStore(Store):
         pending = self._rows.pending
         if pending + len(records) > self._limits.max_pending:
             # The same job, or the same unique key, is stored once however often it comes.
-            new = {r.id: r.unique_key or r.id for r in records if not self._existing(r, now)}
-            if new and pending + len({*new.values()}) > self._limits.max_pending:
-                raise QueueFullError(pending, self._limits.max_pending)
+            new = {r.unique_key or r.id for r in records if not self._existing(r, now)}
+            if new and pending + len(new) > self._limits.max_pending:
+                raise QueueFullError(pending, self._limits.max_pending, len(new))
 
     def _existing(self, record: JobRecord, now: datetime) -> Row | None:
         row = self._rows.get(record.id)

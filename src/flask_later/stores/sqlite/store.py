@@ -236,9 +236,9 @@ class SQLiteStore(Store):
             self._recounted_at = time.monotonic()
             jobs.recount()
         # The same job, or the same unique key, is stored once however often it comes.
-        new = {r.id: r.unique_key or r.id for r in records if not self._existing(jobs, r)}
-        if new and jobs.pending + len({*new.values()}) > limit:
-            raise QueueFullError(jobs.pending, limit)
+        new = {r.unique_key or r.id for r in records if not self._existing(jobs, r)}
+        if new and jobs.pending + len(new) > limit:
+            raise QueueFullError(jobs.pending, limit, len(new))
 
     def _add_one(self, jobs: Jobs, record: JobRecord) -> Added:
         existing = None if record.unique_key is None else self._existing(jobs, record)

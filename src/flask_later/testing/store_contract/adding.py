@@ -126,14 +126,17 @@ class AddingContract(ContractBase):
         store.add([make_record() for _ in range(limits.max_pending)])
         with pytest.raises(QueueFullError) as caught:
             store.add([make_record()])
-        assert (caught.value.pending, caught.value.limit) == (limits.max_pending,) * 2
+        error = caught.value
+        assert (error.pending, error.limit) == (limits.max_pending,) * 2
+        assert error.size == 1
 
     def test_a_batch_that_does_not_fit_stores_nothing(self, store: Store, limits: Limits) -> None:
         """All of it or none."""
         put(store, make_record())
         batch = [make_record() for _ in range(limits.max_pending)]
-        with pytest.raises(QueueFullError):
-            store.add(batch)
+        with pytest.raises(QueueFullError) as caught:
+            store.add([*batch, batch[0]])
+        assert (caught.value.pending, caught.value.size) == (1, limits.max_pending)
         assert not store.get([record.id for record in batch])
         assert len(store.find().records) == 1
 

@@ -43,6 +43,11 @@
     │   └── UnknownClassError         it is, but its enum or dataclass is another here
     └── StoreError                    the store could not answer
         ├── StoreBusyError
+        ├── StoreFullError
+        ├── StoreReadOnlyError
+        ├── StoreCorruptError
+        ├── StoreLostError
+        ├── StoreUncertainError
         └── StoreMismatchError
 
 Each error keeps its facts as attributes, survives pickling, and says what to type.
@@ -588,6 +593,76 @@ class StoreBusyError(StoreError):
         return (
             f"The store was locked by another process for {self.waited:g} s; nothing was stored. "
             f"Is another program holding a transaction on the file open?"
+        )
+
+
+@dataclass(eq=False, repr=False)
+class StoreFullError(StoreError):
+    """There is no room for another job on the disk; nothing was stored."""
+
+    address: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address}: {self.reason}; nothing was stored. Answer 503, and make room on that "
+            f"disk, for example with: flask later prune"
+        )
+
+
+@dataclass(eq=False, repr=False)
+class StoreReadOnlyError(StoreError):
+    """This process may read the store and not write to it; nothing was stored."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address} cannot be written to; nothing was stored. Its disk or its mode is "
+            f"read-only, or it belongs to another user: ls -la '{self.address}'*"
+        )
+
+
+@dataclass(eq=False, repr=False)
+class StoreCorruptError(StoreError):
+    """The file is damaged. It is left as it is: most of it can be saved."""
+
+    address: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address} is damaged ({self.reason}). Stop all processes that use it and copy "
+            f"it with what lies beside it, then save what can be read: "
+            f"sqlite3 '{self.address}' .recover | sqlite3 saved.sqlite3"
+        )
+
+
+@dataclass(eq=False, repr=False)
+class StoreLostError(StoreError):
+    """The files of the store are deleted or replaced again and again; nothing was stored."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address} was deleted or replaced while this process uses it, and again when it "
+            f"was opened anew; nothing was stored. Stop all processes that use it before you put "
+            f"another file in its place."
+        )
+
+
+@dataclass(eq=False, repr=False)
+class StoreUncertainError(StoreError):
+    """The disk failed, also when it was tried again: nobody knows what was stored."""
+
+    address: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.address}: the disk reports an error ({self.reason}), so it is not known what "
+            f"was stored. Look into the system's log: dmesg | tail"
         )
 
 

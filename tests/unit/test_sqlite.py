@@ -242,7 +242,7 @@ def test_a_full_disk_stores_nothing(store: SQLiteStore) -> None:
     connection = store._writer._connect()
     ((pages,),) = connection.all("PRAGMA page_count")
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    records = [make_record(payload="x" * 60_000)]
+    records = [make_record(payload="x" * 60_000) for _ in range(40)]
     with pytest.raises(StoreError, match="full"):
         store.add(records)
     connection.execute("PRAGMA max_page_count = 1000000")

@@ -18,8 +18,23 @@ from weakref import finalize
 from flask_later.errors import StoreError
 
 from .forks import opening, spare_reading
+from .quiet_close import leave_wal_alone
 from .rows import Row
-from .trouble import translated
+from .schema import APPLICATION_ID
+from .trouble import foreign, translated
+
+_PRAGMAS = (
+    "trusted_schema = OFF",
+    "cell_size_check = ON",
+    # Checkpoints are ours: see checkpoints.py.
+    "wal_autocheckpoint = 0",
+    f"journal_size_limit = {16 * 1024 * 1024:d}",
+    # macOS: its plain fsync does not reach the disk.
+    "fullfsync = ON",
+    "checkpoint_fullfsync = ON",
+)
+#: Whether every connection leaves the WAL alone when it is closed.
+CLOSES_QUIETLY = sys.version_info >= (3, 12)
 
 #: All that this process has open; a fork turns them into inherited ones.
 _opened: set[sqlite3.Connection] = set()
@@ -73,9 +88,12 @@ class Connection:
             )
             _opened.add(self._raw)
             self._raw.row_factory = _whole_text
-            self._raw.execute("PRAGMA trusted_schema = OFF")
-            # macOS: its plain fsync does not reach the disk.
-            self._raw.execute("PRAGMA fullfsync = ON")
+            _configure(self._raw)
+            # It may have been replaced. This also has SQLite open its files, which it puts off.
+            (application_id,) = self._raw.execute("PRAGMA application_id").fetchone()
+        if application_id != APPLICATION_ID:
+            self.close()
+            raise foreign(path)
 
     @property
     def inherited(self) -> bool:
@@ -90,6 +108,19 @@ class Connection:
             self.closed = True
             self._raw.close()
             _opened.discard(self._raw)
+
+    def abandon(self) -> None:
+        """Never use it again, once nobody does: its files are not the store's any more."""
+        if self.inherited:
+            return
+        with self.lock:
+            if not self.closed and leave_wal_alone(self._raw):
+                self.close()
+            elif not self.closed:
+                self.closed = True
+                _opened.discard(self._raw)
+                _graveyard.append(self._raw)
+                _make_immortal(self._raw)
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -197,10 +228,25 @@ class Connections:
             self._local.owner = owner
         return owner.connection
 
+    def abandon(self) -> None:
+        """Give all threads new ones; see :meth:`Connection.abandon`."""
+        for connection in [*self._mine]:
+            self._mine.discard(connection)
+            connection.abandon()
+
     def close(self) -> None:
         """Close those of all threads, each as soon as it is not in use."""
         for connection in [*self._mine]:
             _close(connection, self._mine)
+
+
+def _configure(raw: sqlite3.Connection) -> None:
+    for pragma in _PRAGMAS:
+        raw.execute(f"PRAGMA {pragma}")
+    if CLOSES_QUIETLY:
+        leave_wal_alone(raw)
+    if sys.version_info >= (3, 12):
+        raw.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
 class _Owner:

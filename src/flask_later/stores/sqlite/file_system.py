@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from flask_later.errors import StoreMismatchError
+from flask_later.logs import Log
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: What is mounted, as the kernel tells it.
 MOUNTS = Path("/proc/self/mounts")

@@ -18,7 +18,7 @@ from .file_system import make_folder, refuse_remote, warn_if_open_to_others
 from .jobs import COUNT_PENDING
 from .locks import INIT, lock_file
 from .schema import APPLICATION_ID, MIGRATIONS, OLDEST_CODE, TABLES, VERSION
-from .trouble import is_busy, translated
+from .trouble import foreign, is_busy, translated
 
 _OLDEST_SQLITE = (3, 31)
 _NAME = re.compile(r"\s*CREATE (?:UNIQUE )?(?:TABLE|INDEX|TRIGGER) (\w+)")
@@ -69,6 +69,7 @@ def _prepare(path: Path, patience: float) -> None:
         _create_file(path)
         _refuse_foreign(path)
         with translated(path, patience), closing(_connect(path, "mode=rw", patience)) as raw:
+            raw.execute("PRAGMA wal_autocheckpoint = 0")
             if _needs_tables(raw, path):
                 _bring_up_to_date(raw, path)
             _use_wal(raw, path, patience)
@@ -99,7 +100,7 @@ def _refuse_foreign(path: Path) -> None:
         # The last process died while it wrote: what the journal puts right is judged later.
         return
     if header.application_id != APPLICATION_ID:
-        raise _foreign(path)
+        raise foreign(path)
 
 
 def _bring_up_to_date(raw: sqlite3.Connection, path: Path) -> None:
@@ -151,7 +152,7 @@ def _needs_tables(raw: sqlite3.Connection, path: Path) -> bool:
     header = read_header(raw)
     if header.application_id != APPLICATION_ID:
         if raw.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-            raise _foreign(path)
+            raise foreign(path)
         return True
     version = tables_version(raw)
     if header.oldest_code > VERSION:
@@ -180,14 +181,6 @@ def too_new(path: Path, tables: int, oldest_code: int) -> StoreMismatchError:
         str(path),
         f"it was written by a newer Flask-Later (its tables are of version {tables} and need code "
         f"of version {oldest_code}, here is {VERSION}). Type: pip install --upgrade flask-later",
-    )
-
-
-def _foreign(path: Path) -> StoreMismatchError:
-    return StoreMismatchError(
-        str(path),
-        "it is the database of another program. Give the jobs a file of their own: "
-        "LATER_STORE = 'sqlite:///later.sqlite3'",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sqlite3
 import time
@@ -49,7 +48,13 @@ from flask_later.core.store import (
     Want,
     WorkerRecord,
 )
-from flask_later.errors import JobNotFoundError, QueueFullError, UniqueKeyTakenError
+from flask_later.errors import (
+    JobNotFoundError,
+    QueueFullError,
+    StoreFullError,
+    UniqueKeyTakenError,
+)
+from flask_later.logs import Log
 from flask_later.stores.files import Files
 from flask_later.stores.large import LargeTexts, is_large
 
@@ -69,10 +74,15 @@ T = TypeVar("T")
 
 #: Seconds between two counts of what waits, while jobs are refused because it is too much.
 _RECOUNT_EVERY = 10.0
+#: Bytes of the WAL that are taken from the disk at once.
+ALLOCATED = 1024 * 1024
+_FILL = "INSERT OR REPLACE INTO meta VALUES ('ballast', ?)"
+_EMPTY = "DELETE FROM meta WHERE key = 'ballast'"
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 
 class SQLiteStore(Store):
@@ -104,7 +114,7 @@ class SQLiteStore(Store):
         self._folder = (files or self._path.with_name("later-files")).absolute()
         self._large = LargeTexts(self._files, self._known)
         self._connections = Connections(self._path, patience)
-        self._writer = Writer(self._path, patience, self._jobs, self._tell)
+        self._writer = Writer(self._path, patience, self._jobs, self._tell, self._reopen)
         self._workers = Workers(self._path, clock)
         self._waiting = Waiting(
             self._path, clock, self._connections, self._read, self._write, self._ready
@@ -122,12 +132,10 @@ class SQLiteStore(Store):
     # The process
 
     def open(self) -> None:
-        prepare(self._path, self._patience)
-        self._workers.open()
+        self._prepare()
         self._waiting.open()
         self._next_due = _NEVER
-        with self._read() as db:
-            ((self.identity,),) = db.all("SELECT value FROM meta WHERE key = 'identity'")
+        self._allocate()
         # Two processes on two files is a mistake that only a comparison of their logs shows.
         _logger.info(
             "jobs are kept in %s (%s, SQLite %s)", self._path, self.identity, sqlite3.sqlite_version
@@ -145,6 +153,28 @@ class SQLiteStore(Store):
     def _known(self, job_ids: Collection[str]) -> Collection[str]:
         with self._read() as db:
             return reads.existing(db, job_ids)
+
+    def _prepare(self) -> None:
+        prepare(self._path, self._patience)
+        self._workers.open()
+        with self._read() as db:
+            ((self.identity,),) = db.all("SELECT value FROM meta WHERE key = 'identity'")
+
+    def _reopen(self) -> None:
+        self._connections.abandon()
+        self._prepare()
+        self._workers.register_again()
+
+    def _allocate(self) -> None:
+        """Have the WAL take room on the disk: so outcomes are kept also when the disk is full."""
+        if Path(f"{self._path}-wal").stat().st_size >= ALLOCATED:
+            return
+        try:
+            self._write(lambda jobs: jobs.db.execute(_FILL, ("x" * ALLOCATED,)))
+            self._write(lambda jobs: jobs.db.execute(_EMPTY))
+            self._writer.checkpoint()
+        except StoreFullError as error:
+            _logger.warning("%s", error)
 
     def register(self, worker: WorkerRecord) -> None:
         self._write(lambda jobs: self._workers.register(jobs.db, worker))
@@ -381,6 +411,7 @@ class SQLiteStore(Store):
 
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         self._workers.look_after_locks()
+        self._writer.look_after()
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
         self._next_due = swept.next_due or _NEVER

@@ -8,7 +8,6 @@ process is there; how long a task takes, or holds the interpreter's lock, says n
 from __future__ import annotations
 
 import json
-import logging
 import os
 from enum import Enum, auto
 from pathlib import Path
@@ -17,13 +16,14 @@ from typing import NamedTuple
 from flask_later.core.clock import Clock
 from flask_later.core.job import JobRecord
 from flask_later.core.store import BEAT, LEASE, WorkerRecord
+from flask_later.logs import Log
 
 from .connection import Connection
 from .jobs import Jobs
 from .locks import LOCKS_WORK, LockFile, boot_id, lock_file
 from .rows import Row, from_micros, to_micros
 
-_logger = logging.getLogger(__name__)
+_logger = Log(__name__)
 
 #: Seconds after which the jobs of a worker whose process ended run again: the next sweep sees it.
 RESCUE_AFTER = 2.0 if LOCKS_WORK else LEASE
@@ -100,6 +100,13 @@ class Workers:
         if self._pid != os.getpid():
             self._pid = os.getpid()
             self._begin()
+
+    def register_again(self) -> None:
+        """Have each worker register with its next claim or beat: the file is another one.
+
+        The slots that they have stay locked, in case the file knows them.
+        """
+        self._slots.clear()
 
     def _begin(self) -> None:
         self._locks: LockFile = lock_file(self._path)

@@ -12,14 +12,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from flask_later.errors import StoreBusyError
+from flask_later.errors import (
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    StoreLostError,
+    StoreMismatchError,
+    StoreUncertainError,
+)
+from flask_later.logs import Log
 
+from .checkpoints import Checkpoints
 from .connection import Connection
+from .file_system import make_folder
 from .forks import spare_writing
+from .guard import Guard
 from .jobs import Jobs
+from .locks import INIT, lock_file
 from .trouble import is_busy, translated
 
 T = TypeVar("T")
+
+_logger = Log(__name__)
 
 #: Seconds between two tries while another process writes: the first and the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
@@ -56,6 +70,7 @@ class Writer:
 
     :param begin: makes the jobs of a transaction that has just begun.
     :param committed: is called with them after the commit, before anyone gets an answer.
+    :param reopen: makes a store again of what the path leads to now.
     """
 
     def __init__(
@@ -64,11 +79,13 @@ class Writer:
         patience: float,
         begin: Callable[[Connection], Jobs],
         committed: Callable[[Jobs], None],
+        reopen: Callable[[], None],
     ) -> None:
         self._path = path
         self._patience = patience
         self._begin_jobs = begin
         self._committed = committed
+        self._reopen = reopen
         self._start_afresh()
 
     def _start_afresh(self) -> None:
@@ -76,6 +93,10 @@ class Writer:
         self._turn = spare_writing(threading.Lock())
         self._queue: deque[_Entry] = deque()
         self._connection: Connection | None = None
+        self._guard = Guard(self._path)
+        #: Whether the files were found to be others, and could not be opened anew yet.
+        self._lost = False
+        self._checkpoints = Checkpoints(self._path)
 
     def write(self, operation: Callable[[Jobs], T], *, full: bool) -> T:
         """Run *operation* in a transaction; return its answer once that is committed.
@@ -106,9 +127,31 @@ class Writer:
         if self._pid != os.getpid():
             return
         with self._turn:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            self._disconnect()
+
+    def look_after(self) -> None:
+        """See to it that the files are those that are open, and that the WAL does not grow.
+
+        :raises StoreError: if they are not, and cannot be opened anew.
+        """
+        if self._pid != os.getpid():
+            self._start_afresh()
+        # Nobody else of this process is to write: a checkpoint has to get a word in.
+        with self._turn:
+            if self._guard.is_lost():
+                self._find_again()
+            self._checkpoints.run_if_due()
+
+    def checkpoint(self) -> None:
+        """Bring the WAL into the database, as far as nobody reads an older state."""
+        with self._turn:
+            self._checkpoints.run()
+
+    def _disconnect(self) -> None:
+        self._guard.forget()
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
     def _await_turn(self, mine: _Entry) -> None:
         if self._turn.acquire(timeout=self._patience):
@@ -156,6 +199,68 @@ class Writer:
                 entry.fail(error)
 
     def _transact(self, batch: Sequence[_Entry], deadline: float) -> None:
+        jobs = self._commit_for_sure(batch, deadline)
+        for entry in batch:
+            entry.done = True
+        self._committed(jobs)
+        self._checkpoints.run_in_band(self._guard.wal_size)
+
+    def _commit_for_sure(self, batch: Sequence[_Entry], deadline: float) -> Jobs:
+        """Commit, and once more if nobody knows where the first commit went."""
+        try:
+            jobs = self._commit(batch, deadline)
+            if not self._guard.is_lost():
+                return jobs
+            self._find_again()
+        except StoreError as error:
+            self._put_right(error)
+        jobs = self._commit(batch, deadline)
+        if self._guard.is_lost():
+            raise StoreLostError(str(self._path))
+        return jobs
+
+    def _put_right(self, error: StoreError) -> None:
+        """Do what may let the next try succeed; otherwise raise *error* again."""
+        if isinstance(error, StoreBusyError):
+            raise error
+        if isinstance(error, StoreMismatchError) or self._guard.is_lost() or self._is_gone():
+            self._find_again()
+        elif isinstance(error, StoreUncertainError):
+            # What a connection believes after that is not to be relied on.
+            self._disconnect()
+        elif not (isinstance(error, StoreFullError) and self._checkpoints.run()):
+            # With a checkpoint, the room that the WAL has can be used again.
+            raise error
+
+    def _is_gone(self) -> bool:
+        return not self._path.exists()
+
+    def _find_again(self) -> None:
+        if not self._lost:
+            self._lost = True
+            _logger.critical(
+                "%s, or its -wal or -shm, was deleted or replaced while this process used it. Jobs "
+                "that are not in what is there now are lost, unless the old files are put back. "
+                "What was being stored is stored again there. Stop all processes before you touch "
+                "these files",
+                self._path,
+            )
+        self._set_aside()
+        if self._connection is not None:
+            self._connection.abandon()
+        self._disconnect()
+        self._reopen()
+        self._lost = False
+
+    def _set_aside(self) -> None:
+        try:
+            make_folder(self._path.parent)
+            with lock_file(self._path).holding(INIT, self._patience):
+                self._guard.set_aside()
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error.strerror or error}") from error
+
+    def _commit(self, batch: Sequence[_Entry], deadline: float) -> Jobs:
         with translated(self._path, self._patience):
             db = self._connect()
             self._begin(db, any(entry.full for entry in batch), deadline)
@@ -168,9 +273,7 @@ class Writer:
             except BaseException:
                 db.roll_back()
                 raise
-        for entry in batch:
-            entry.done = True
-        self._committed(jobs)
+        return jobs
 
     def _begin(self, db: Connection, full: bool, deadline: float) -> None:
         """Begin as soon as no other process writes.
@@ -192,4 +295,5 @@ class Writer:
         if db is None or db.closed:
             # Its waiting is done here, see _begin.
             db = self._connection = Connection(self._path, self._patience, timeout=0.0)
+            self._guard.remember()
         return db

@@ -14,7 +14,7 @@ UV  := 0.13.8
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help env lint format types pytest test matrix demo demo-serve bench bench-services services lock changelog clean
+.PHONY: help env lint format types pytest test matrix demo demo-serve bench bench-services services soak lock changelog clean
 .SILENT:
 
 help: ## this text
@@ -85,8 +85,14 @@ demo-serve: .venv-demo/.ready ## the shop, in a browser
 bench: .venv/.bench ## ours against its peers
 	$(BIN)/python -m bench $(ARGS)
 
-bench-services: ## as root: the brokers that bench compares with
+bench-soak: env ## the tests of faults for hours; figures in build/faults.json
+	SOAK=1 $(BIN)/python -m pytest tests/faults --timeout=0 $(ARGS)
+
+services: ## as root: the brokers that bench compares with
 	services/install bench.txt
+
+soak: env ## the tests of faults for hours; figures in build/faults.json
+	SOAK=1 $(BIN)/python -m pytest tests/faults --timeout=0 $(ARGS)
 
 services: ## as root: the Debian packages the tests need
 	services/install

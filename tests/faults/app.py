@@ -42,6 +42,12 @@ def effect(key: str, seconds: float = 0.0, ballast: str = "") -> str:
     return key
 
 
+@later.task(name="trifle")
+def trifle(number: int) -> int:
+    """Leaves no trace."""
+    return number
+
+
 @later.task(name="hold")
 def hold(key: str) -> str:
     """Waits until the test opens the gate of that name."""

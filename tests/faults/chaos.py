@@ -47,6 +47,7 @@ class Chaos:
 
     def __post_init__(self) -> None:
         self.workers = [self._worker() for _ in range(2)]
+        self.supervisor = self.scene.supervisor()
         self.producers = [self._producer() for _ in range(2)]
         self.web = self.scene.web(threads=THREADS)
         self._over = threading.Event()
@@ -57,8 +58,9 @@ class Chaos:
     def run(self, seconds: float) -> None:
         """Break something again and again."""
         faults: list[Callable[[], None]] = [
-            self.kill_worker, self.kill_worker, self.kill_producer, self.kill_web, self.freeze,
-            self.freeze, self.stop_worker, self.recycle, self.checkpoint, self.lock,
+            self.kill_worker, self.kill_worker, self.kill_producer, self.kill_web,
+            self.kill_supervised, self.kill_supervisor, self.freeze, self.freeze, self.stop_worker,
+            self.recycle, self.checkpoint, self.lock,
         ]  # fmt: skip
         until = time.monotonic() + seconds
         try:
@@ -84,11 +86,19 @@ class Chaos:
 
     def kill_web(self) -> None:
         """One of the processes that serve; its parent starts another."""
-        children = children_of(self.web.pid)
-        if children:
-            with suppress(ProcessLookupError):
-                os.kill(self.chance.choice(children), signal.SIGKILL)
-            self.duplicates += THREADS
+        self._kill_child(self.web)
+
+    def kill_supervised(self) -> None:
+        """One of the processes of `flask later worker`; it starts another."""
+        self._kill_child(self.supervisor)
+
+    def kill_supervisor(self) -> None:
+        """The parent alone; its children notice, and leave in good order."""
+        children = children_of(self.supervisor.pid)
+        self.supervisor.signal(signal.SIGKILL)
+        self.supervisor.wait()
+        self.duplicates += THREADS * len(children)
+        self.supervisor = self.scene.supervisor()
 
     def stop_worker(self) -> None:
         """In good order; what it gives back may have begun."""
@@ -108,7 +118,8 @@ class Chaos:
     def freeze(self) -> None:
         """For much shorter than it takes to be given up."""
         programs: list[Program] = [*self.workers, *self.producers]
-        pids = [each.pid for each in programs if each.runs] + children_of(self.web.pid)
+        pids = [each.pid for each in programs if each.runs]
+        pids += children_of(self.web.pid) + children_of(self.supervisor.pid)
         pid = self.chance.choice(pids)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
@@ -133,6 +144,13 @@ class Chaos:
 
     def _producer(self) -> Script:
         return self.scene.producer(1_000_000, TASK, pause=BREATH)
+
+    def _kill_child(self, parent: Program) -> None:
+        children = children_of(parent.pid)
+        if children:
+            with suppress(ProcessLookupError):
+                os.kill(self.chance.choice(children), signal.SIGKILL)
+            self.duplicates += THREADS
 
     def _kill(self, worker: Script) -> None:
         worker.kill()

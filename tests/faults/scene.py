@@ -65,6 +65,22 @@ class Script(Program):
         return self.output
 
 
+@dataclass(kw_only=True)
+class Supervisor(Program):
+    """``flask later worker`` with two processes."""
+
+    threads: int = 4
+
+    @property
+    def name(self) -> str:
+        return "supervisor"
+
+    @property
+    def command(self) -> Sequence[str]:
+        flask = (sys.executable, "-m", "flask", "--app=app")
+        return [*flask, "later", "worker", "--processes=2", f"--threads={self.threads}"]
+
+
 @dataclass
 class Scene:
     """What all processes of a test share. Their settings are ``LATER_*`` keys, in lower case."""
@@ -127,6 +143,11 @@ class Scene:
             config=config, folder=self.folder, settings=PATHS | self.settings | settings, home=HERE
         )
         return self.stack.enter_context(server)
+
+    def supervisor(self, **settings: Any) -> Supervisor:
+        return self.stack.enter_context(
+            Supervisor(folder=self.folder, settings=PATHS | self.settings | settings, home=HERE)
+        )
 
     def open_gate(self, key: str) -> None:
         gates = self.folder / "gates"

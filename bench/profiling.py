@@ -20,7 +20,9 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
-from .figures import Done, make_blocked, payload
+from . import threads as idle_threads
+from .figures import THREADS, Done, make_blocked, payload
+from .peers import make
 from .statements import watched
 from .web import callback_request
 
@@ -31,13 +33,15 @@ _TOP = 25
 
 def profile(peer: str) -> str:
     """Return the hot functions of *peer*: of a call, and of a job."""
-    blocked, _ = make_blocked(peer, 1, lambda payload: None)
+    blocked, release = make_blocked(peer, 1, lambda payload: None)
     text = [_of_work(f"{peer}: one call, thread blocked", lambda: blocked.submit(payload()))]
+    release.set()
+    blocked.stop()
     text.append(_of_jobs(peer))
     if peer == "ours":
         text.append(_of_work("a request that leaves a callback", callback_request(), 500))
     if peer in ("ours_power", "ours_process"):
-        text += _of_statements(peer)
+        text += [*_of_statements(peer), *_of_idleness(peer)]
     return "\n".join(text)
 
 
@@ -57,6 +61,19 @@ def _of_statements(peer: str) -> list[str]:
         job = statements.table(_ROUNDS)
         contender.stop()
     return [f"{peer}: the SQL of one call", call, f"{peer}: the SQL of one job", job]
+
+
+def _of_idleness(peer: str) -> list[str]:
+    """Return what each thread takes while nothing is to be done."""
+    done = Done()
+    contender = make(peer, THREADS, done.job())
+    done.expect(1)
+    contender.submit(payload())
+    done.wait()
+    time.sleep(1.0)
+    table = idle_threads.table()
+    contender.stop()
+    return [f"{peer}: an idle process", table]
 
 
 def _of_work(title: str, work: Callable[[], object], rounds: int = _ROUNDS) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from flask import Flask
 
 from flask_later import Later
@@ -54,10 +56,15 @@ class OursPower(Ours):
     def _settings(self) -> dict[str, str]:
         from bench.durable.rig import make_folder
 
-        settings = {"LATER_STORE": f"sqlite:///{make_folder()}/queue.sqlite3"}
+        self._folder = make_folder()
+        settings = {"LATER_STORE": f"sqlite:///{self._folder}/queue.sqlite3"}
         if hasattr(Settings, "durability"):
             settings["LATER_DURABILITY"] = self.durability
         return settings
+
+    def stop(self) -> None:
+        super().stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class OursProcess(OursPower):

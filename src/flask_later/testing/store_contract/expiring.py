@@ -38,6 +38,10 @@ from .base import (
 Ending = Callable[[Claim], Outcome]
 
 
+def parked(claim: Claim) -> Outcome:
+    return Parked(claim, OOPS)
+
+
 def expiring(**changes: Any) -> JobRecord:
     """Return a job that expires after 10 seconds."""
     return make_record(expires_at=START + timedelta(seconds=10), **changes)
@@ -116,9 +120,7 @@ class ExpiringContract(ContractBase):
         assert list(store.sweep(100, {}).expired) == []
         assert claim_ids(store, worker) == [running.id]
 
-    @pytest.mark.parametrize(
-        "give_back", [Released, lambda claim: Parked(claim, OOPS)], ids=["released", "parked"]
-    )
+    @pytest.mark.parametrize("give_back", [Released, parked], ids=["released", "parked"])
     def test_an_attempt_that_never_was_does_not_save_a_job(
         self, store: Store, clock: PatientClock, worker: str, give_back: Ending
     ) -> None:

@@ -36,6 +36,18 @@ from .base import OOPS, ContractBase, PatientClock, attempt, is_gone, now_of, pu
 Ending = Callable[[Claim], Outcome]
 
 
+def parked(claim: Claim) -> Outcome:
+    return Parked(claim, OOPS)
+
+
+def succeeded(claim: Claim) -> Outcome:
+    return Succeeded(claim, "1")
+
+
+def failed(claim: Claim) -> Outcome:
+    return Failed(claim, OOPS)
+
+
 def rival_of(store: Store) -> JobRecord:
     """Add another job with the key, and return the one that the store answers with."""
     return store.add([make_record(unique_key="k")])[0].record
@@ -77,9 +89,7 @@ class UniquenessContract(ContractBase):
         settle(store, worker, again)
         assert store.add([make_record(unique_key="k")])[0].created
 
-    @pytest.mark.parametrize(
-        "give_back", [Released, lambda claim: Parked(claim, OOPS)], ids=["released", "parked"]
-    )
+    @pytest.mark.parametrize("give_back", [Released, parked], ids=["released", "parked"])
     def test_an_attempt_that_never_was_leaves_the_key(
         self, store: Store, worker: str, give_back: Ending
     ) -> None:
@@ -90,7 +100,7 @@ class UniquenessContract(ContractBase):
 
     @pytest.mark.parametrize(
         "end",
-        [lambda claim: Succeeded(claim, "1"), lambda claim: Failed(claim, OOPS)],
+        [succeeded, failed],
         ids=["succeeded", "failed"],
     )
     def test_a_key_is_held_for_a_period(

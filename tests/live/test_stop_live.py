@@ -140,6 +140,8 @@ def test_a_second_interrupt_leaves_at_once(run: Run, name: str) -> None:
     live.signal(signal.SIGINT)
     live.wait(timeout=15)
     assert live.events.find("task-ended", key=work.long) == []
+    assert "it is given back" in live.log
+    assert "LATER_SHUTDOWN_TIMEOUT" not in live.log
 
 
 @pytest.mark.parametrize("name", ["werkzeug", "waitress", "cheroot"])

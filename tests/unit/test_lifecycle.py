@@ -18,6 +18,7 @@ from flask_later.errors import (
     OutsideAppContextError,
 )
 from flask_later.runtime.lifecycle import Lifecycle
+from flask_later.runtime.worker import WorkerOptions
 
 
 @pytest.fixture
@@ -274,3 +275,46 @@ def test_signals_of_two_apps_are_apart(shop: Shop) -> None:
         for each in (shop, other):
             each.run(each.later.task(add), 1)
     assert told == [shop.app]
+
+
+# A process that only works
+
+
+def begin_to_work(shop: Shop) -> Flask:
+    """Have the app's jobs run here, as ``flask later worker`` does."""
+    app = shop.make_app(LATER_EMBEDDED=False)
+    shop.__dict__["app"] = app
+    lifecycle(app).work(WorkerOptions(2))
+    return app
+
+
+def test_a_worker_runs_jobs_and_nothing_else(before: set[threading.Thread]) -> None:
+    """No services, no callbacks; what processes that serve do is another thing."""
+    with Shop() as shop:
+        shop.later.service(lambda: None, name="idle")
+        task = shop.later.task(add)
+        begin_to_work(shop)
+        assert shop.run(task, 1).result == 2
+        begun = new_threads(before)
+        assert {"later-worker", "later-maintenance"} <= begun
+        assert not {"later-callback", "later-service-idle"} & begun
+        assert lifecycle(shop.app).ensure_started()
+
+
+def test_a_job_of_a_worker_can_ask_its_app() -> None:
+    """As a client does; what is left after that response runs as well."""
+    with Shop() as shop:
+        called = threading.Event()
+
+        @shop.later.task
+        def ask() -> str:
+            return current_app.test_client().get("/").text
+
+        def index() -> str:
+            shop.later.after_this_response(called.set)
+            return "asked"
+
+        begin_to_work(shop).add_url_rule("/", view_func=index)
+
+        assert shop.run(ask).result == "asked"
+        assert called.wait(PATIENCE)

@@ -19,8 +19,8 @@ _logger = Log(__name__)
 
 #: The exit code of a process that asks to be replaced because a thread of it is stuck.
 STUCK = 75
-#: Seconds between two looks at what a process may not exceed.
-_LOOK = 1.0
+#: Seconds between two looks at what a process may not exceed, while it works and while it idles.
+_LOOK, _IDLE_LOOK = 1.0, 5.0
 #: Seconds that a thread may go on after its attempt was taken from it, before it is called stuck.
 _STUCK_AFTER = 5.0
 #: Seconds that the jobs in hand may take to end when their process is replaced.
@@ -70,6 +70,8 @@ class WorkerProcess:
         # The one queue that a signal handler may put into.
         self._inbox: SimpleQueue[Order] = SimpleQueue()
         self._signalled = 0
+        #: Attempts that had ended at the last look.
+        self._ended = 0
         self._stuck_since: float | None = None
 
     def run(self) -> int:
@@ -107,7 +109,7 @@ class WorkerProcess:
         """Return the order that ends the work."""
         asked = False
         while True:
-            order = self._next(_LOOK)
+            order = self._next(_LOOK if self._is_active(process) else _IDLE_LOOK)
             if order is not None:
                 return order
             reason = None if asked else self._reason_to_recycle(process)
@@ -117,10 +119,16 @@ class WorkerProcess:
                 if not self._tether.say(News.SPENT):
                     return Order.RECYCLE
 
+    def _is_active(self, process: Process) -> bool:
+        """Whether anything has gone on since the last look."""
+        before, self._ended = self._ended, process.worker.ended
+        return self._ended != before or process.worker.is_busy or bool(process.worker.stuck)
+
     def _reason_to_recycle(self, process: Process) -> str | None:
-        ended, memory = process.worker.ended, resident_bytes()
+        ended = process.worker.ended
         if self._bounds.jobs is not None and ended >= self._bounds.jobs:
             return f"it has run {ended:,} jobs (--max-jobs)"
+        memory = None if self._bounds.memory is None else resident_bytes()
         if self._bounds.memory is not None and memory is not None and memory > self._bounds.memory:
             return f"it has {memory / 2**20:,.0f} MB of memory (--max-memory)"
         return self._reason_of_stuck(process.worker.stuck)

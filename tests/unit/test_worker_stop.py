@@ -1,13 +1,15 @@
-"""A stop that comes while the worker is about to claim."""
+"""A stop that comes while the worker is about to claim, or to lie down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Collection, Sequence
 
 from flask import Flask
+from tests.shop import PATIENCE, Shop
 
 from flask_later import JobState, Later
-from flask_later.core.clock import VirtualClock
+from flask_later.core.clock import SystemClock, VirtualClock
 from flask_later.core.store import Handover, Outcome, Want
 from flask_later.extension import PREPARED_KEY, Prepared
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
@@ -46,3 +48,40 @@ def test_what_is_claimed_while_a_stop_begins_is_given_back() -> None:
     record = job.refresh().record
     assert (record.state, record.attempts, record.releases) == (JobState.QUEUED, 0, 0)
     assert seen == []
+
+
+class SleepyStore(MemoryStore):
+    """Lets an idle thread lie down only when the stop has called it twice, and for an hour."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.lies_down, self.called = threading.Event(), threading.Event()
+        self.calls = 0
+
+    def wait(self, topics: Collection[str], timeout: float) -> None:
+        if topics:
+            super().wait(topics, timeout)
+            return
+        self.lies_down.set()
+        self.called.wait(PATIENCE)
+        super().wait(topics, 3600)
+
+    def wake(self, topics: Collection[str]) -> None:
+        super().wake(topics)
+        self.calls += self.lies_down.is_set()
+        if self.calls == 2:
+            self.called.set()
+
+
+def test_a_thread_that_lies_down_while_it_is_called_is_called_again() -> None:
+    """A stop does not wait for one that has nothing to do."""
+    with Shop(THREADS=1) as shop:
+        app, store = shop.make_app(), SleepyStore()
+        app.extensions[PREPARED_KEY] = Prepared(store=store)
+        shop.__dict__["app"] = app
+        shop.later.start(app)
+        assert store.lies_down.wait(PATIENCE)
+        stopping = threading.Thread(target=shop.later.stop, args=(app, 3600))
+        stopping.start()
+        stopping.join(PATIENCE)
+        assert not stopping.is_alive()

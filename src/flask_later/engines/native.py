@@ -10,7 +10,7 @@ from flask_later.core.engine import Engine, Ran, Run, ServeOptions
 from flask_later.core.job import Hint
 from flask_later.core.store import Store
 from flask_later.logs import Log
-from flask_later.runtime.threads import ThreadGroup
+from flask_later.runtime.threads import ThreadGroup, call_until_ended
 
 #: Seconds after which an idle thread lies down anew. The store wakes it before that.
 _NAP = 60.0
@@ -50,8 +50,8 @@ class NativeEngine(Engine):
     def close(self, timeout: float) -> None:
         self._closing.set()
         if self._group is not None:
-            self._store.wake(())
-            self._group.join(time.monotonic() + timeout)
+            deadline = time.monotonic() + timeout
+            call_until_ended(lambda: self._store.wake(()), self._group.join, deadline)
 
     def _work(self) -> None:
         while self._goes_on():

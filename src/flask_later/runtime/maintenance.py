@@ -13,7 +13,7 @@ from flask_later.core.job import JobRecord, JobState
 from flask_later.core.store import DUE, Swept
 from flask_later.logs import Log
 from flask_later.runtime.serving import QueueWatch
-from flask_later.runtime.threads import join_all, start_thread
+from flask_later.runtime.threads import call_until_ended, join_all, start_thread
 from flask_later.runtime.worker import Worker
 from flask_later.tasks.state import AppState
 
@@ -51,7 +51,8 @@ class Maintenance:
         self._state.store.wake(())
 
     def join(self, deadline: float) -> None:
-        join_all([self._thread], deadline)
+        wake = partial(self._state.store.wake, ())
+        call_until_ended(wake, partial(join_all, [self._thread]), deadline)
 
     def look(self) -> float:
         """Do what is due now; return the seconds until the next look. A step may raise."""

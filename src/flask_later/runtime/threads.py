@@ -15,6 +15,9 @@ from flask_later.logs import Log
 
 _logger = Log(__name__)
 
+#: Seconds between two calls to threads that are to end.
+_CALL_AGAIN = 0.05
+
 
 def is_interrupt(error: BaseException) -> bool:
     """Whether *error* is somebody's Ctrl-C. On a thread of ours it was only raised by its name."""
@@ -55,6 +58,22 @@ def join_all(threads: Iterable[threading.Thread], deadline: float) -> list[threa
         if thread.is_alive():
             alive.append(thread)
     return alive
+
+
+def call_until_ended(
+    call: Callable[[], None],
+    join: Callable[[float], list[threading.Thread]],
+    deadline: float,
+) -> None:
+    """Wake the threads that *join* waits for, until they have ended or it is *deadline*.
+
+    One that was about to lie down does not hear the first call.
+    """
+    while True:
+        call()
+        until = min(deadline, time.monotonic() + _CALL_AGAIN)
+        if not join(until) or time.monotonic() >= deadline:
+            return
 
 
 class ThreadGroup:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from pathlib import Path
 
 import pytest
-from tests.shop import PATIENCE, Shop
+from tests.shop import PATIENCE, Shop, until
 
 from flask_later.core.clock import SystemClock
 from flask_later.core.store import DUE
@@ -50,3 +51,14 @@ def test_a_store_that_cannot_wait_does_not_end_it(error: BaseException) -> None:
             assert not store.errors
     finally:
         logger.removeHandler(handler)
+
+
+def test_it_rests_while_there_is_nothing_to_look_for(tmp_path: Path) -> None:
+    """No step of it asks to be taken each second in a process that is idle."""
+    with Shop(STORE=f"sqlite:///{tmp_path / 'later.sqlite3'}") as shop:
+        task = shop.later.task(name="now")(lambda: "now")
+        assert shop.run(task).result == "now"
+        maintenance = shop.process.maintenance
+        until(lambda: maintenance.look() > 5.0)
+        shop.enqueue(task.using(delay=3.0))
+        assert maintenance.look() <= 3.0

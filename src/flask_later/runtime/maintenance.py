@@ -97,7 +97,7 @@ class Maintenance:
 
     def _look_at_queues(self) -> float:
         self._queues.look(self._state.clock.now())
-        return _TICK
+        return _REST
 
     def _work(self) -> None:
         while not self._stopping.is_set():

@@ -10,6 +10,7 @@ import json
 import os
 import random
 import secrets
+import select
 import socket
 import sys
 import weakref
@@ -34,7 +35,7 @@ _MOST_TOLD = 8
 #: The most topics in one datagram; of more ids none is named.
 _MOST_TOPICS = 50
 #: Bytes of a datagram; a longer one is cut, and then means nothing.
-_SIZE = 65_536
+_SIZE = 16_384
 #: As many datagrams as a Linux socket holds by default: some may have found no place.
 _FULL = 10
 #: Microseconds after which a row goes that nobody here can judge. Who lives writes it again.
@@ -172,16 +173,20 @@ class Inbox:
         except OSError:
             self._socket.close()
             raise
+        self._socket.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         self.address = Address(name, secrets.token_hex(16))
         _inboxes.add(self)
 
     def receive(self, timeout: float) -> list[str] | None:
         """Wait up to *timeout* seconds for topics; None if some may have been lost."""
         topics: list[str] = []
-        for count in range(_FULL):
+        if not self._poll.poll(timeout * 1000):
+            return topics
+        # Whatever came with the first is read with it.
+        for _ in range(_FULL):
             try:
-                # Whatever came with the first is read with it.
-                self._socket.settimeout(0.0 if count else timeout)
                 topics += self._topics_in(self._socket.recv(_SIZE))
             except OSError:
                 return topics

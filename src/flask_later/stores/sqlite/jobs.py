@@ -11,14 +11,10 @@ from flask_later.core.job import FINISHED, PENDING, JobRecord, JobState
 from flask_later.core.states import holds_key
 
 from .connection import Connection
-from .rows import FIELDS, changes, from_micros, to_micros, to_record, to_row
+from .rows import FIELDS, NewRow, changes, from_micros, to_micros, to_record
 
 # Composed of the names of columns, once; values are always bound.
 SELECT = f"SELECT {', '.join(FIELDS)} FROM job "
-_INSERT = (
-    f"INSERT INTO job ({', '.join(FIELDS)}, rank) VALUES ({', '.join('?' for _ in FIELDS)}, ?) "
-    "ON CONFLICT (id) DO NOTHING"
-)
 # However many finished jobs have the same key, neither reads those that have let go of it.
 UNFINISHED_WITH_KEY = (
     "WHERE unique_key = ? AND state IN ('held', 'scheduled', 'queued', 'running', 'parked') "
@@ -36,6 +32,13 @@ _ADD_TO_TALLY = "UPDATE tally SET pending = pending + ?"
 DUE_BEFORE = "WHERE state = 'scheduled' AND run_at <= ? ORDER BY run_at, seq LIMIT ?"
 HELD_BY = "WHERE state = 'running' AND worker = ? ORDER BY seq"
 _NEXT_DUE = "SELECT min(run_at) FROM job WHERE state = 'scheduled'"
+
+
+@cache
+def _insert(names: tuple[str, ...]) -> str:
+    """Return the statement that stores those columns of a job, unless its id is there."""
+    marks = ", ".join("?" for _ in names)
+    return f"INSERT INTO job ({', '.join(names)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING"
 
 
 @cache
@@ -112,12 +115,12 @@ class Jobs:
         ((micros,),) = self.db.all(_NEXT_DUE)
         return None if micros is None else from_micros(micros)
 
-    def insert(self, record: JobRecord) -> bool:
-        """Store *record*, unless its id is there."""
-        if self.db.execute(_INSERT, (*to_row(record), record.rank)) != 1:
+    def insert(self, row: NewRow) -> bool:
+        """Store the record of *row*, unless its id is there."""
+        if self.db.execute(_insert(row.names), row.values) != 1:
             return False
-        self._more_pending += record.state in PENDING
-        self._remember(record)
+        self._more_pending += row.record.state in PENDING
+        self._remember(row.record)
         return True
 
     def save(self, before: JobRecord, after: JobRecord) -> JobRecord:
@@ -145,9 +148,6 @@ class Jobs:
 
     def _update(self, before: JobRecord, after: JobRecord, condition: str) -> bool:
         names, values = changes(before, after)
-        if "run_at" in names:
-            names += ("rank",)
-            values.append(after.rank)
         statement = _update(names) + condition
         if names and self.db.execute(statement, (*values, before.id, before.fence)) != 1:
             return False

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import compress
+from operator import is_not
 from typing import Any, NamedTuple
 
 from flask_later.core.job import (
@@ -93,31 +95,48 @@ _CODECS = {
 }
 #: The columns that hold a record, in the order of its fields.
 FIELDS = JobRecord._fields
-_OF_FIELDS = tuple(_CODECS.get(name) for name in FIELDS)
+_PACK = {name: codec.pack for name, codec in _CODECS.items()}
+_UNPACK = [(FIELDS.index(name), codec.unpack) for name, codec in _CODECS.items()]
 
 
-def to_row(record: JobRecord) -> Row:
-    """Return the columns of :data:`FIELDS`."""
-    return tuple(
-        value if codec is None or value is None else codec.pack(value)
-        for codec, value in zip(_OF_FIELDS, record, strict=True)
-    )
+class NewRow(NamedTuple):
+    """A record that is to be stored: the columns that are not NULL, and what they are."""
+
+    record: JobRecord
+    names: tuple[str, ...]
+    values: list[Any]
+
+
+def to_row(record: JobRecord) -> NewRow:
+    """Return *record* as it will be stored; done before the transaction, to keep that short."""
+    is_known = [value is not None for value in record]
+    names = (*compress(FIELDS, is_known), "rank")
+    return NewRow(record, names, _packed(names, [*compress(record, is_known), record.rank]))
 
 
 def changes(before: JobRecord, after: JobRecord) -> tuple[tuple[str, ...], list[Any]]:
-    """Return the columns in which *after* differs, and what they are then."""
-    names: list[str] = []
-    values: list[Any] = []
-    for name, codec, old, new in zip(FIELDS, _OF_FIELDS, before, after, strict=True):
-        if old is not new and old != new:
-            names.append(name)
-            values.append(new if codec is None or new is None else codec.pack(new))
-    return tuple(names), values
+    """Return the columns in which *after* is another value, and what they are then."""
+    changed = [*map(is_not, before, after)]
+    names = tuple(compress(FIELDS, changed))
+    values = [*compress(after, changed)]
+    if "run_at" in names:
+        names += ("rank",)
+        values.append(after.rank)
+    return names, _packed(names, values)
+
+
+def _packed(names: Sequence[str], values: Sequence[Any]) -> list[Any]:
+    return [
+        _PACK[name](value) if name in _PACK and value is not None else value
+        for name, value in zip(names, values, strict=True)
+    ]
 
 
 def to_record(row: Sequence[Any]) -> JobRecord:
-    """Return the record whose columns :func:`to_row` made."""
-    return JobRecord._make(
-        value if codec is None or value is None else codec.unpack(value)
-        for codec, value in zip(_OF_FIELDS, row, strict=True)
-    )
+    """Return the record whose columns :data:`FIELDS` are *row*."""
+    values = [*row]
+    for index, unpack in _UNPACK:
+        value = values[index]
+        if value is not None:
+            values[index] = unpack(value)
+    return JobRecord._make(values)

@@ -65,7 +65,7 @@ from .connection import Connection, Connections
 from .examination import examine
 from .jobs import HELD_BY, Jobs
 from .preparing import prepare
-from .rows import from_micros, to_micros
+from .rows import NewRow, from_micros, to_micros, to_row
 from .waiting import Waiting
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
@@ -231,7 +231,8 @@ class SQLiteStore(Store):
             return self._add_all(lighter)
 
     def _add_all(self, records: Sequence[JobRecord]) -> Sequence[Added]:
-        added = self._write(lambda jobs: self._add(jobs, records), full=True)
+        rows = [to_row(record) for record in records]
+        added = self._write(lambda jobs: self._add(jobs, rows), full=True)
         return self._large.fetched_added(added)
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
@@ -241,11 +242,12 @@ class SQLiteStore(Store):
             row = jobs.db.one("SELECT last_due FROM schedule WHERE name = ?", (schedule,))
             if row is not None and row[0] >= due:
                 return False
-            self._add(jobs, lighter)
+            self._add(jobs, rows)
             jobs.db.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?)", (schedule, due))
             return True
 
         with self._large.put_aside([record]) as lighter:
+            rows = [to_row(each) for each in lighter]
             return self._write(tick, full=True)
 
     def schedules(self) -> Mapping[str, datetime]:
@@ -253,9 +255,9 @@ class SQLiteStore(Store):
             rows = db.all("SELECT name, last_due FROM schedule")
         return {name: from_micros(due) for name, due in rows}
 
-    def _add(self, jobs: Jobs, records: Sequence[JobRecord]) -> list[Added]:
-        self._require_room(jobs, records)
-        return [self._add_one(jobs, record) for record in records]
+    def _add(self, jobs: Jobs, rows: Sequence[NewRow]) -> list[Added]:
+        self._require_room(jobs, [row.record for row in rows])
+        return [self._add_one(jobs, row) for row in rows]
 
     def _require_room(self, jobs: Jobs, records: Sequence[JobRecord]) -> None:
         """Refuse before anything is written, so that nobody who shares the commit is held up."""
@@ -270,9 +272,10 @@ class SQLiteStore(Store):
         if new and jobs.pending + len(new) > limit:
             raise QueueFullError(jobs.pending, limit, len(new))
 
-    def _add_one(self, jobs: Jobs, record: JobRecord) -> Added:
+    def _add_one(self, jobs: Jobs, row: NewRow) -> Added:
+        record = row.record
         existing = None if record.unique_key is None else self._existing(jobs, record)
-        if existing is None and not jobs.insert(record):
+        if existing is None and not jobs.insert(row):
             existing = jobs.load(record.id)
         return Added(record, True) if existing is None else Added(existing, False)
 

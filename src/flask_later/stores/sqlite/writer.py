@@ -36,7 +36,7 @@ T = TypeVar("T")
 _logger = Log(__name__)
 
 #: Seconds between two tries while another process writes: the first and the longest.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.005
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
 
 
 class _Entry:

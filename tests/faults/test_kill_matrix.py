@@ -99,8 +99,8 @@ def test_a08_a_worker_killed_while_it_writes(scene: Scene, write: int) -> None:
 @pytest.mark.parametrize("write", [1, 2, 30])
 def test_a09_a_worker_killed_in_a_checkpoint(scene: Scene, write: int) -> None:
     """The file itself is written in checkpoints only, and the next process completes it."""
-    ballast = "x" * 100_000
-    dying = scene.producer(60, 0, ballast, FAULT="after_add_commit:kill9:60")
+    ballast = "x" * 50_000
+    dying = scene.producer(120, 0, ballast, FAULT="after_add_commit:kill9:120")
     assert dying.wait() == KILLED
     under = inject("pwrite64", f"signal=KILL:when={write}", scene.path)
     assert scene.worker(under=under, threads=1).wait() == KILLED

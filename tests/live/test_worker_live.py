@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import subprocess
@@ -128,6 +129,20 @@ def test_a_worker_takes_from_its_queues_only(start: Start, tmp_path: Path) -> No
     assert worker.stop() == 0
     assert worker.events.find("task-ran", key=other) == []
     assert row(tmp_path, waiting, "state") == ("queued",)
+
+
+def test_the_other_commands_see_the_worker(start: Start, tmp_path: Path) -> None:
+    """By the name that it was given, with its threads and queues; and the doctor is content."""
+    key = new_key()
+    store_jobs(tmp_path, "quick", key, queue="mail")
+    worker = start("--name=blue", "--queues=mail,default", "--threads=3")
+    [ran] = worker.events.wait_for("task-ran", key=key)
+    [facts] = json.loads(flask(tmp_path, "later", "workers", "--json").stdout)
+    assert (facts["host"], facts["pid"], facts["threads"]) == ("blue", ran.pid, 3)
+    assert facts["queues"] == ["mail", "default"]
+    done = flask(tmp_path, "later", "doctor", embedded="false")
+    assert done.returncode == 0, done.stdout
+    assert "workers: 1 alive, with 3 threads" in done.stdout
 
 
 # What cannot work is said at once

@@ -209,6 +209,21 @@ def test_a_file_locked_by_another_program_is_busy(store: SQLiteStore, path: Path
     assert store.add([record])[0].created
 
 
+def test_a_write_waits_for_who_leaves_the_file(path: Path) -> None:
+    """The last one holds all of it while it brings the WAL into it, readers included."""
+    store = opened(path)
+    store.close()
+    last = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    last.execute("PRAGMA locking_mode = EXCLUSIVE")
+    last.execute("BEGIN EXCLUSIVE")
+    leaving = threading.Timer(0.2, last.close)
+    leaving.start()
+    (added,) = store.add([make_record()])
+    leaving.join(10)
+    assert added.created
+    store.close()
+
+
 def test_a_worker_is_told_that_the_file_is_locked(store: SQLiteStore, path: Path) -> None:
     """Its loop asks again; nothing of the exchange has happened."""
     store.add([make_record()])

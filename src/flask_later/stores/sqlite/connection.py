@@ -81,7 +81,8 @@ class Connection:
             # mode=rw: a file that somebody deleted is an error, not a new and empty store.
             self._raw = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw",
-                timeout=patience if timeout is None else timeout,
+                # To open is to wait: the last one to leave the file holds it for a moment.
+                timeout=patience,
                 isolation_level=None,
                 check_same_thread=False,
                 uri=True,
@@ -91,6 +92,8 @@ class Connection:
             _configure(self._raw)
             # It may have been replaced. This also has SQLite open its files, which it puts off.
             (application_id,) = self._raw.execute("PRAGMA application_id").fetchone()
+            if timeout is not None:
+                self._raw.execute(f"PRAGMA busy_timeout = {timeout * 1000:.0f}")
         if application_id != APPLICATION_ID:
             self.close()
             raise foreign(path)

@@ -167,6 +167,17 @@ def test_a_late_result_does_not_touch_the_one_that_counts(store: SQLiteStore) ->
     assert store.get([running.id])[running.id] == finished
 
 
+def test_the_files_follow_a_store_that_was_taken_away(store: SQLiteStore, path: Path) -> None:
+    """The job is stored again in the file that takes its place, and so are its arguments."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink()
+    before = store.identity
+    record = large()
+    assert list(store.add([record])) == [(record, True)]
+    assert store.identity != before
+    assert store.get([record.id])[record.id] == record
+
+
 def test_files_of_no_job_are_swept_away(path: Path, clock: VirtualClock) -> None:
     """A process died before its commit; what is new may still be committed."""
     store = SQLiteStore(path, clock)

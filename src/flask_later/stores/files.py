@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -13,13 +14,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from flask_later.core.job import is_id
-from flask_later.errors import StoreError
+from flask_later.errors import StoreError, StoreFullError
 
 #: Seconds after which files may go whose job is not there: it may still be about to be stored.
 _STRAY_AFTER = 3600.0
 #: Ids that are looked up at a time.
 _AT_ONCE = 500
 
+_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _KIND = re.compile("[a-z][a-z0-9-]{0,63}")
 
 
@@ -50,7 +52,8 @@ class Files:
     def put(self, job_id: str, kind: str, chunks: Iterable[bytes]) -> None:
         """Keep *chunks* as a file. One that is there stays as it is: putting it again is free.
 
-        :raises StoreError: if it cannot be written; nothing is left of it then.
+        :raises StoreFullError: if there is no room for it; nothing is left of it then.
+        :raises StoreError: if it cannot be written for another reason.
         """
         path = self.path(job_id, kind)
         if path.exists():
@@ -64,9 +67,11 @@ class Files:
         except OSError as error:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
+            if error.errno in _FULL:
+                raise StoreFullError(str(path), error.strerror or "the disk is full") from error
             raise StoreError(
-                f"{path}: {error.strerror or error}. Make room, or choose another folder for large "
-                f"arguments and results: LATER_FILES = '/srv/shop/files'."
+                f"{path}: {error.strerror or error}. Let this process write there, or choose "
+                f"another folder for large arguments and results: LATER_FILES = '/srv/shop/files'."
             ) from error
 
     def open(self, job_id: str, kind: str) -> BinaryIO:

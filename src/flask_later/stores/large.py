@@ -58,13 +58,18 @@ class LargeTexts:
         try:
             yield [self._put_payload(each) if is_large(each) else each for each in records]
         finally:
-            self._drop_strays({record.id for record in records if is_large(record)})
+            self._settle([record for record in records if is_large(record)])
 
-    def _drop_strays(self, job_ids: set[str]) -> None:
+    def _settle(self, records: Sequence[JobRecord]) -> None:
         # What cannot be looked up now is left to the sweep.
         with suppress(StoreError):
-            if job_ids:
-                self._files().delete(job_ids.difference(self._known(job_ids)))
+            known = self._known({record.id for record in records}) if records else ()
+            for record in records:
+                if record.id in known:
+                    # Again, if they were stored in another store: this one was taken away.
+                    self._put_payload(record)
+                else:
+                    self._files().delete([record.id])
 
     def put_results_aside(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
         """Return *outcomes* with references in place of large results.

@@ -226,14 +226,14 @@ class SQLiteStore(Store):
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         if not any(map(is_large, records)):
-            return self._add_all(records)
+            return self._large.fetched_added(self._add_all(records))
         with self._large.put_aside(records) as lighter:
-            return self._add_all(lighter)
+            added = self._add_all(lighter)
+        return self._large.fetched_added(added)
 
     def _add_all(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         rows = [to_row(record) for record in records]
-        added = self._write(lambda jobs: self._add(jobs, rows), full=True)
-        return self._large.fetched_added(added)
+        return self._write(lambda jobs: self._add(jobs, rows), full=True)
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
         due = to_micros(due_at)

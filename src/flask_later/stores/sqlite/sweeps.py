@@ -88,12 +88,6 @@ PAST = {
     )
     for state in FINISHED
 }
-_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
-_ENDED = "max(finished_at, ifnull(key_free_at, 0))"
-_PAST = (
-    f"SELECT {_ENDED}, seq, id FROM job WHERE {_IS_FINISHED} AND state = ? AND {_ENDED} <= ? "
-    f"ORDER BY {_ENDED}, seq LIMIT ?"
-)
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -111,7 +112,8 @@ class Done(NamedTuple):
     expired: Sequence[JobRecord] = ()
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """One kind of upkeep. ``find`` only reads; ``do`` gets what was found in its transaction."""
 
     name: str

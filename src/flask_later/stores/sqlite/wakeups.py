@@ -16,7 +16,7 @@ import sys
 import weakref
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flask_later.core.job import is_id
 from flask_later.stores.waiters import ANY
@@ -148,9 +148,7 @@ class Wakeups:
     def _may_live(self, name: str, place: str, pid: int, age: int) -> bool:
         if place != self._place:
             # Another container of this boot, say: neither pids nor addresses can be compared.
-            return (
-                place.split("/", maxsplit=1)[0] == self._place.split("/")[0] and age < _UNKNOWN_FOR
-            )
+            return _boot_of(place) == _boot_of(self._place) and age < _UNKNOWN_FOR
         return _is_process(pid) and _is_bound(name)
 
 
@@ -216,7 +214,7 @@ class Inbox:
             topics: Any = json.loads(datagram[len(prefix) :])
         except ValueError:
             return []
-        return [str(topic) for topic in topics] if isinstance(topics, list) else []
+        return [*map(str, cast("list[object]", topics))] if isinstance(topics, list) else []
 
 
 #: Those that are open in this process. A child must not keep its parent's address alive.

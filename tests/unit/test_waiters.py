@@ -278,3 +278,19 @@ def test_what_falls_due_is_never_held_back(sooner: None, patient: Patient) -> No
     with patient.lock:
         patient.waiters.wake(["@due"])
     assert not patient.armed
+
+
+def test_a_thread_that_is_replaced_while_it_sleeps_ends() -> None:
+    """Its job ended just before its time was up, and it has lain down since."""
+    store, engine = MemoryStore(SystemClock()), NativeEngine()
+    engine.bind(lambda hint, more: Ran.EMPTY, store)
+    engine.serve(ServeOptions(1))
+    try:
+        assert engine._group is not None
+        (thread,) = engine._group.threads
+        until(store._waiters.any)
+        engine.replace(thread)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    finally:
+        engine.close(PATIENCE)

@@ -46,6 +46,8 @@ class NativeEngine(Engine):
     def replace(self, thread: threading.Thread) -> None:
         if self._group is not None:
             self._group.replace(thread)
+            # It may have ended its job meanwhile, and sleep.
+            self._store.wake(())
 
     def close(self, timeout: float) -> None:
         self._closing.set()

@@ -44,8 +44,11 @@ def _run(suite: Suite, plan: Sequence[Step], options: argparse.Namespace) -> Non
         for line in conditions.skipped:
             print(f"bench: {line}", file=sys.stderr)
         raw, failed = runner.measure(conditions, runs, 0.25 if options.quick else 1.0)
+    about["load after"] = machine.load()
     if failed:
         about["failed"] = ", ".join(failed)
+    if options.remark:
+        about["remark"] = options.remark
     text = report.markdown(suite, raw, about)
     print(text)
     if options.json:
@@ -78,6 +81,7 @@ def _options() -> argparse.Namespace:
         metavar="NAME",
         help=f"a suite, a figure, a peer, or some of each: {', '.join(names)}",
     )
+    parser.add_argument("--remark", metavar="TEXT", help="what a reader of the tables has to know")
     parser.add_argument("--profile", action="store_true", help="print the hot functions instead")
     return parser.parse_args()
 

@@ -198,8 +198,11 @@ def _after(scale: _Scale, bar: _Bar) -> float:
 def _notes(about: Mapping[str, str]) -> Iterable[str]:
     """Return the lines at the foot: when, on what, which versions."""
     yield f"{about['date']}, commit {about['commit']}, {about['machine']}"
-    yield f"Runs: {about['runs']}. Load before: {about['load before']}. Python {about['Python']}."
+    load = f"Load before {about['load before']}, after {about['load after']}"
+    yield f"Runs: {about['runs']}. {load}. Python {about['Python']}."
     yield f"Disk: {about['disk']}."
+    if "remark" in about:
+        yield about["remark"]
     words = about["versions"].split(", ")
     half = ceil(len(words) / 2) if len(about["versions"]) > 110 else len(words)
     yield ", ".join(words[:half])

@@ -27,10 +27,15 @@ def describe(suite: Suite, runs: str) -> dict[str, str]:
         "threads": str(THREADS),
         "machine": f"{os.cpu_count()} cores, {_cpu()}, {platform.system()} {platform.release()}",
         "disk": f"{_sync_time():.0f} us for a write of 4 KB and its fsync, p50",
-        "load before": " ".join(f"{load:.1f}" for load in os.getloadavg()),
+        "load before": load(),
         "Python": f"{platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "versions": ", ".join([*_packages(suite), *_servers()]),
     }
+
+
+def load() -> str:
+    """Return the load of the last 1, 5 and 15 minutes; the benchmark alone makes about 2."""
+    return " ".join(f"{load:.1f}" for load in os.getloadavg())
 
 
 def _packages(suite: Suite) -> list[str]:

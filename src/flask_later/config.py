@@ -27,6 +27,11 @@ class Settings:
     #: Where jobs are kept: ``memory://`` or ``sqlite:///path``, relative to the instance folder.
     #: None: the SQLite file, or the memory under ``TESTING``.
     store: str | None = None
+    #: What a job survives once ``enqueue`` has returned: ``power``, a power cut, or ``process``,
+    #: the end of any process.
+    durability: str = "power"
+    #: Bytes that the disk has to keep free; below that, jobs are refused with ``StoreFullError``.
+    min_free: int = 64 * 1024 * 1024
     #: Who brings work to the workers.
     engine: str = "native"
     #: Where the engine's broker is; the native engine has none.
@@ -122,6 +127,18 @@ def count(key: str, value: object) -> int:
     return value
 
 
+def _size(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidSettingError(key, repr(value), "a whole number of bytes, 0 or more")
+    return value
+
+
+def _durability(key: str, value: object) -> str:
+    if not isinstance(value, str) or value not in ("power", "process"):
+        raise InvalidSettingError(key, repr(value), "'power' or 'process'")
+    return value
+
+
 def _threads(key: str, value: object) -> int:
     threads = count(key, value)
     if threads > _MOST_THREADS:
@@ -168,6 +185,8 @@ def queue_name(name: object, key: str = "queue") -> str:
 
 _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "store": _optional(_address),
+    "durability": _durability,
+    "min_free": _size,
     "engine": _text,
     "broker": _optional(_address),
     "threads": _threads,

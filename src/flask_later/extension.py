@@ -394,7 +394,14 @@ def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
                 )
             file = Path(app.instance_path) / path.removeprefix("/")
             files = Path(app.instance_path) / settings.files if settings.files else None
-            store = _load("stores.sqlite.store", "SQLiteStore")(file, clock, limits, files=files)
+            store = _load("stores.sqlite.store", "SQLiteStore")(
+                file,
+                clock,
+                limits,
+                files=files,
+                power_safe=settings.durability == "power",
+                min_free=settings.min_free,
+            )
         case _:
             near = closest(kind, ["memory", "sqlite"]).removesuffix(".")
             raise InvalidSettingError(

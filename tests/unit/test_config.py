@@ -23,6 +23,8 @@ FLAGS = [0, 1, "yes", ""]
 #: For each key a value, what it is read as, and values that are refused.
 KEYS: dict[str, tuple[object, object, list[object]]] = {
     "STORE": ("memory://", "memory://", ["", 5, b"memory://", Path("later.sqlite3")]),
+    "DURABILITY": ("process", "process", ["", "disk", None, 5, True]),
+    "MIN_FREE": (0, 0, [-1, 1.5, "4", True, None]),
     "ENGINE": ("native", "native", ["", None, 5]),
     "BROKER": ("redis://localhost", "redis://localhost", ["", 5]),
     "THREADS": (8, 8, COUNTS),

@@ -327,6 +327,16 @@ def test_a_tally_that_others_spoilt_is_put_right(path: Path, clock: VirtualClock
     store.close()
 
 
+def test_settling_for_the_process_waits_for_no_disk(path: Path, clock: VirtualClock) -> None:
+    """A power cut may cost the last jobs; the end of a process costs none."""
+    store = SQLiteStore(path, clock, power_safe=False)
+    store.open()
+    store.add([make_record()])
+    store.tick("digest", START, make_record())
+    assert store._writer._connect().all("PRAGMA synchronous") == [(1,)]
+    store.close()
+
+
 # Threads
 
 

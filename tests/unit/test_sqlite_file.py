@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.shop import Shop
 
 from flask_later.core.clock import SystemClock
 from flask_later.core.store import Want
-from flask_later.errors import StoreMismatchError, UnsupportedError
+from flask_later.errors import StoreFullError, StoreMismatchError, UnsupportedError
 from flask_later.stores.sqlite import SQLiteStore, file_system, preparing
 from flask_later.stores.sqlite.file_system import Mount, find_mount
 from flask_later.stores.sqlite.schema import VERSION
-from flask_later.testing.records import make_record
+from flask_later.testing.records import START, make_record
 
 TABLES_V1 = Path(__file__).with_name("tables_v1.sql")
 JOB_V1 = """
@@ -215,6 +218,49 @@ def test_a_local_file_system_is_used(
     monkeypatch.setattr(file_system, "MOUNTS", tmp_path / "mounts")
     with opened(path) as store:
         assert store.add([make_record()])[0].created
+
+
+def test_jobs_are_refused_before_the_disk_is_full(path: Path) -> None:
+    """What runs is still settled, and with room again jobs are stored."""
+    free = shutil.disk_usage(path.parent).free
+    store = SQLiteStore(path, SystemClock(), min_free=2 * free)
+    store.open()
+    for add in (lambda: store.add([make_record()]), lambda: store.tick("d", START, make_record())):
+        with pytest.raises(StoreFullError, match=r"MB left, LATER_MIN_FREE is [\d,]+ MB"):
+            add()
+    assert store.find().records == []
+    assert store.exchange("w", (), Want(1)).claimed == []
+    store._room = file_system.Room(path.parent, free // 2)
+    assert store.add([make_record()])[0].created
+    store.close()
+
+
+def test_an_app_says_what_the_disk_has_to_keep_free(path: Path) -> None:
+    """The error is raised where the job is enqueued, which can answer 503."""
+    with Shop(STORE=f"sqlite:///{path}", MIN_FREE=10**18, EMBEDDED=False) as shop:
+        task = shop.later.task(name="task")(print)
+        with pytest.raises(StoreFullError, match="Answer 503"):
+            shop.enqueue(task)
+
+
+@pytest.mark.parametrize(("durability", "mode"), [("power", 2), ("process", 1)])
+def test_an_app_says_what_a_job_has_to_survive(path: Path, durability: str, mode: int) -> None:
+    """A power cut, with FULL syncs, or the end of a process."""
+    with Shop(STORE=f"sqlite:///{path}", DURABILITY=durability, EMBEDDED=False) as shop:
+        shop.enqueue(shop.later.task(name="task")(print))
+        store: Any = shop.state.store
+        assert store._writer._connect().all("PRAGMA synchronous") == [(mode,)]
+
+
+def test_the_disk_is_looked_at_once_a_second(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs are stored."""
+    looks: list[Path] = []
+    look = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: looks.append(folder) or look(folder))
+    room = file_system.Room(path.parent, 1)
+    for _ in range(100):
+        room.require(path)
+    assert 1 <= len(looks) <= 2
 
 
 # Who may read and write

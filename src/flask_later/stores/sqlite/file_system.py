@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
+import time
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from flask_later.errors import StoreMismatchError
+from flask_later.errors import StoreFullError, StoreMismatchError
 from flask_later.logs import Log
 
 _logger = Log(__name__)
@@ -53,11 +56,51 @@ _LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs"})
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
+_MB = 1024 * 1024
+#: Seconds between two looks at what the disk has left.
+_LOOK_EVERY = 1.0
+
+
 class Mount(NamedTuple):
     """A place in the tree of files, and what is there."""
 
     folder: str
     kind: str
+
+
+class Room:
+    """How much room the disk under *folder* has left, looked at no more than once a second.
+
+    Jobs are refused while there are still *least* bytes, so that what runs can be settled.
+    """
+
+    def __init__(self, folder: Path, least: int) -> None:
+        self._folder = folder
+        self._least = least
+        self._free = 0
+        self._looked_at = -inf
+
+    def require(self, file: Path) -> None:
+        """:raises StoreFullError: if another job in *file* would take the last room."""
+        if not self._least:
+            return
+        now = time.monotonic()
+        if now - self._looked_at >= _LOOK_EVERY:
+            self._looked_at = now
+            self._free = self._look()
+        if self._free < self._least:
+            raise StoreFullError(
+                str(file),
+                f"its disk has {self._free // _MB:,} MB left, LATER_MIN_FREE is "
+                f"{self._least // _MB:,} MB",
+            )
+
+    def _look(self) -> int:
+        try:
+            return shutil.disk_usage(self._folder).free
+        except OSError:
+            # Whoever writes there will hear why.
+            return self._least
 
 
 def make_folder(folder: Path) -> None:

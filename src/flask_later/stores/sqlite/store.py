@@ -63,6 +63,7 @@ from . import reads, sweeps
 from .claims import hand_out, runnable_queues
 from .connection import Connection, Connections
 from .examination import examine
+from .file_system import Room
 from .jobs import HELD_BY, Jobs
 from .preparing import prepare
 from .rows import NewRow, from_micros, to_micros, to_row
@@ -89,6 +90,8 @@ class SQLiteStore(Store):
     """Keeps jobs in the SQLite file at *path*, which its processes share on one machine.
 
     :param patience: seconds to wait for another process' transaction, before StoreBusyError.
+    :param power_safe: whether what is added survives a power cut, or the end of a process only.
+    :param min_free: bytes that the disk has to keep free, or jobs are refused.
     :param files: the folder for large arguments and results; ``later-files`` beside the file.
     """
 
@@ -104,6 +107,8 @@ class SQLiteStore(Store):
         *,
         patience: float = 5.0,
         files: Path | None = None,
+        power_safe: bool = True,
+        min_free: int = 0,
     ) -> None:
         # Its lock and its WAL lie beside the file itself, by whatever name it is called.
         self._path = Path(os.path.realpath(path))
@@ -111,6 +116,8 @@ class SQLiteStore(Store):
         self._clock = clock
         self._limits = limits
         self._patience = patience
+        self._power_safe = power_safe
+        self._room = Room(self._path.parent, min_free)
         self._folder = (files or self._path.with_name("later-files")).absolute()
         self._large = LargeTexts(self._files, self._known)
         self._connections = Connections(self._path, patience)
@@ -204,7 +211,7 @@ class SQLiteStore(Store):
         What workers write is not synced to disk at once (*full*): after a power cut the last jobs
         they settled run again, which no store can rule out anyway.
         """
-        return self._writer.write(operation, full=full)
+        return self._writer.write(operation, full=full and self._power_safe)
 
     def _jobs(self, db: Connection) -> Jobs:
         self._waiting.wakeups.read(db)
@@ -225,6 +232,7 @@ class SQLiteStore(Store):
     # Adding
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
+        self._room.require(self._path)
         if not any(map(is_large, records)):
             return self._large.fetched_added(self._add_all(records))
         with self._large.put_aside(records) as lighter:
@@ -236,6 +244,7 @@ class SQLiteStore(Store):
         return self._write(lambda jobs: self._add(jobs, rows), full=True)
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
+        self._room.require(self._path)
         due = to_micros(due_at)
 
         def tick(jobs: Jobs) -> bool:

@@ -177,6 +177,18 @@ def test_a_sweep_makes_the_checkpoint_that_is_due(
     assert path.stat().st_size > before + 3 * MB
 
 
+def test_a_checkpoint_that_fails_harms_no_commit(
+    store: SQLiteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is stored, and its caller hears of no error."""
+    monkeypatch.setattr(store._writer._checkpoints, "_path", path.parent / "gone")
+    monkeypatch.setattr(checkpoints, "IN_BAND", 0)
+    (added,) = store.add([make_record()])
+    assert added.created
+    assert not store._writer._checkpoints.run()
+    assert [each.id for each in store.find().records] == [added.record.id]
+
+
 def test_a_reader_that_keeps_the_wal_is_waited_for_less_and_less(
     store: SQLiteStore,
     path: Path,

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from flask_later.errors import StoreError
 from flask_later.logs import Log
 
 from .connection import Connection
@@ -74,12 +75,13 @@ class Checkpoints:
 
     def run(self) -> bool:
         """Checkpoint now; return whether the WAL can be used from its start again."""
-        with closing(Connection(self._path, _PATIENCE)) as db:
-            try:
+        try:
+            with closing(Connection(self._path, _PATIENCE)) as db:
                 ((busy, _, _),) = db.all("PRAGMA wal_checkpoint(RESTART)")
-            except sqlite3.OperationalError:
-                # Another process is at it, or the disk is full: then the next one tries again.
-                busy = 1
+        except (StoreError, sqlite3.Error):
+            # Another process is at it, the disk is full, the file is gone: the next one tries
+            # again. What was committed before is stored, so nobody is to hear of an error.
+            busy = 1
         wal = self._stat()
         if busy:
             self._put_off(wal.st_size if wal else 0)

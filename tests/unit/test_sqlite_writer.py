@@ -115,17 +115,41 @@ def test_one_that_fails_harms_no_other(store: SQLiteStore, writer: Writer) -> No
     assert len(store.find().records) == 4
 
 
+def test_one_that_is_refused_shares_the_transaction_of_the_others(
+    store: SQLiteStore, writer: Writer
+) -> None:
+    """Who floods a full queue does not make the others commit one by one."""
+    seen: list[Jobs] = []
+    with writer._turn:
+        threads = queued(
+            writer,
+            lambda: writer.write(seen.append, full=False),
+            lambda: store.add([make_record() for _ in range(101)]),
+            lambda: writer.write(seen.append, full=False),
+        )
+    errors = [thread.end().error for thread in threads]
+    assert [type(error) for error in errors] == [type(None), QueueFullError, type(None)]
+    assert len(seen) == 2
+    assert seen[0] is seen[1]
+
+
 def test_the_answers_are_those_of_the_transaction_that_was_committed(
     store: SQLiteStore, writer: Writer
 ) -> None:
     """What was undone because of another is told as new, when it is stored at last."""
+
+    def spoil(jobs: Jobs) -> None:
+        jobs.db.execute("INSERT INTO paused VALUES ('mail')")
+        raise JobNotFoundError("f" * 32)
+
     record = make_record()
     with writer._turn:
         threads = queued(
-            writer, lambda: store.add([record]), lambda: store.command("f" * 32, Cancel())
+            writer, lambda: store.add([record]), lambda: writer.write(spoil, full=False)
         )
     ((added,),) = [thread.end().answer for thread in threads[:1]]  # type: ignore[misc]
     assert added == (record, True)
+    assert store.stats()[0].paused is False
 
 
 def test_a_leader_that_is_interrupted_leaves_nobody_waiting(

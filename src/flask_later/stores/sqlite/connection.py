@@ -149,6 +149,11 @@ class Connection:
             (version,) = self._raw.execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    @property
+    def changed(self) -> int:
+        """How many rows it has changed so far, also those that were undone."""
+        return self._raw.total_changes
+
     def begin(self, *, full: bool) -> None:
         """Begin to write; only one connection at a time can, among all processes.
 

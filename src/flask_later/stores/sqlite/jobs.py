@@ -97,7 +97,8 @@ class Jobs:
     def pending(self) -> int:
         """How many jobs wait."""
         if self._tally is None:
-            ((self._tally,),) = self.db.all(_TALLY)
+            ((pending,),) = self.db.all(_TALLY)
+            self._tally = int(pending)
         return self._tally + self._more_pending
 
     def recount(self) -> None:

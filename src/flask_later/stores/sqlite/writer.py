@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from flask_later.errors import (
+    LaterError,
     StoreBusyError,
     StoreError,
     StoreFullError,
@@ -267,7 +268,7 @@ class Writer:
             try:
                 jobs = self._begin_jobs(db)
                 for entry in batch:
-                    entry.answer = entry.operation(jobs)
+                    _perform(entry, jobs, alone=len(batch) == 1)
                 jobs.close()
                 db.commit()
             except BaseException:
@@ -297,3 +298,15 @@ class Writer:
             db = self._connection = Connection(self._path, self._patience, timeout=0.0)
             self._guard.remember()
         return db
+
+
+def _perform(entry: _Entry, jobs: Jobs, *, alone: bool) -> None:
+    """Run the operation of *entry*. One that was refused and wrote nothing undoes no other."""
+    before = jobs.db.changed
+    entry.error = None
+    try:
+        entry.answer = entry.operation(jobs)
+    except LaterError as error:
+        if alone or jobs.db.changed != before:
+            raise
+        entry.error = error

@@ -147,8 +147,7 @@ def test_the_answers_are_those_of_the_transaction_that_was_committed(
         threads = queued(
             writer, lambda: store.add([record]), lambda: writer.write(spoil, full=False)
         )
-    ((added,),) = [thread.end().answer for thread in threads[:1]]  # type: ignore[misc]
-    assert added == (record, True)
+    assert threads[0].end().answer == [(record, True)]
     assert store.stats()[0].paused is False
 
 

@@ -34,7 +34,7 @@ def rows(group: str) -> Iterator[tuple[int, str]]:
 def test_every_fault_has_a_row(group: str) -> None:
     """Once, in the order of the catalogue, and it says something."""
     assert [number for number, _ in rows(group)] == [*GROUPS[group]]
-    assert all(said.strip() for _, said in rows(group))
+    assert [number for number, said in rows(group) if said.strip() in ("", "to come")] == []
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -59,8 +59,10 @@ def cut(scene: Scene) -> Remains:
     return Remains(scene.folder / "after", scene.path.read_bytes(), Wal.of(scene.path), reached)
 
 
-def test_a17_every_beginning_of_the_log_is_a_state_that_was(scene: Scene) -> None:
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_a17_every_beginning_of_the_log_is_a_state_that_was(scene: Scene, durability: str) -> None:
     """Cut between two frames or within one: what was acknowledged by then is there."""
+    scene.settings["durability"] = durability
     remains = cut(scene)
     wal, chance = remains.wal, random.Random(17)
     for frames in range(wal.frames + 1):

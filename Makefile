@@ -85,10 +85,7 @@ demo-serve: .venv-demo/.ready ## the shop, in a browser
 bench: .venv/.bench ## ours against its peers
 	$(BIN)/python -m bench $(ARGS)
 
-bench-soak: env ## the tests of faults for hours; figures in build/faults.json
-	SOAK=1 $(BIN)/python -m pytest tests/faults --timeout=0 $(ARGS)
-
-services: ## as root: the brokers that bench compares with
+bench-services: ## as root: the brokers that bench compares with
 	services/install bench.txt
 
 soak: env ## the tests of faults for hours; figures in build/faults.json

@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 ARGS   ?=
+ENGINE ?= native
 
 BIN := .venv/bin
 PIP := -m pip --disable-pip-version-check -qq
@@ -76,11 +77,15 @@ test: env lint types pytest matrix ## everything: lint, types, tests, matrix
 matrix: env ## the tests on every supported Python found here, oldest and newest Flask
 	$(BIN)/python scripts/matrix
 
-demo: .venv-demo/.ready ## the shop, once through
-	.venv-demo/bin/python examples/shop/demo.py $(ARGS)
+# On an engine that needs a library and services, with what the tests have of both.
+DEMO_ENV := $(if $(filter native,$(ENGINE)),.venv-demo/.ready,.venv/.dev)
+DEMO      = $(dir $(DEMO_ENV))bin/python examples/shop/demo.py --engine $(ENGINE)
 
-demo-serve: .venv-demo/.ready ## the shop, in a browser
-	.venv-demo/bin/python examples/shop/demo.py --serve $(ARGS)
+demo: $(DEMO_ENV) ## the shop, once through; ENGINE=celery or rq: on their workers
+	$(DEMO) $(ARGS)
+
+demo-serve: $(DEMO_ENV) ## the shop, in a browser
+	$(DEMO) --serve $(ARGS)
 
 bench: .venv/.bench ## ours against its peers
 	$(BIN)/python -m bench $(ARGS)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests import databases
+from tests.brokers import RabbitMQ, Redis, running_rabbitmq, running_redis
 
 NO_SKIPS = "NO_SKIPPED_TESTS"
 
@@ -35,3 +37,22 @@ def pytest_make_collect_report() -> Iterator[None]:
     report = yield
     forbid_skip(report)
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_servers() -> Iterator[None]:
+    """Stop the databases that tests have shared, when all are done."""
+    yield
+    databases.stop_all()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as broker:
+        yield broker

@@ -13,7 +13,7 @@ from flask import Flask
 from flask_later import Job, Later, Task
 from flask_later.core.engine import Ran
 from flask_later.core.store import Store
-from flask_later.runtime.lifecycle import Process
+from flask_later.runtime.process import Process
 from flask_later.tasks.state import AppState
 
 #: No test waits so long, unless it fails.

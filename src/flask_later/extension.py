@@ -2,62 +2,55 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from flask import Blueprint, Flask, has_app_context
 
+from flask_later.assembly import Assembly
 from flask_later.cli.group import later_group
 from flask_later.config import Settings, queue_name
-from flask_later.core.clock import Clock, SystemClock, VirtualClock
-from flask_later.core.engine import Engine, Run
-from flask_later.core.job import JobState, Resume
-from flask_later.core.store import Limits, Pause, Store
+from flask_later.core.job import Hint, Resume
+from flask_later.core.store import Pause
 from flask_later.errors import (
     AlreadyInitializedError,
-    InvalidSettingError,
     InvalidTaskError,
     NotInitializedError,
     NotServingError,
-    UnsupportedError,
-    closest,
 )
+from flask_later.errors.words import closest, with_article
 from flask_later.logs import Log
 from flask_later.runtime import job_log, termination
-from flask_later.runtime.callbacks import Callbacks
-from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle, Process
+from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.runtime.log_records import install_record_factory
-from flask_later.runtime.maintenance import Maintenance
+from flask_later.runtime.process import Process, make_process
 from flask_later.runtime.service_definitions import ServiceDefinitions
 from flask_later.runtime.services import Services
-from flask_later.runtime.worker import Worker, WorkerOptions
+from flask_later.runtime.worker import WorkerOptions
 from flask_later.tasks import enqueue
-from flask_later.tasks.group import TaskCollection, TaskGroup
+from flask_later.tasks.group import TaskGroup
 from flask_later.tasks.job import Job, read
+from flask_later.tasks.options import require_name
 from flask_later.tasks.place import place_of_caller
 from flask_later.tasks.registry import Registry
 from flask_later.tasks.snapshot import Carrier
-from flask_later.tasks.state import KEY, AppState, Parts, get_app, get_state
-from flask_later.tasks.task import Call, TaskOptions
+from flask_later.tasks.state import KEY, AppState, get_app, get_state
+from flask_later.tasks.task import Call
 from flask_later.web.after_response import AfterResponse, after_this_response
 from flask_later.web.aftermath import CallbackHandle
 from flask_later.web.exchange import StandingCallbacks
+from flask_later.web.operations.owner import NOBODY, Identity
+from flask_later.web.respond_async import AsyncRoutes
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PREPARED_KEY = "later.prepared"
-
 _logger = Log(__name__)
 
-_REACHES = ("process", "machine", "network")
 
-
-class Later(TaskCollection):
+class Later(AsyncRoutes):
     """Background work for Flask apps.
 
     Make one at module level, hang tasks, callbacks and services on it, and call :meth:`init_app`
@@ -65,7 +58,7 @@ class Later(TaskCollection):
     """
 
     def __init__(self, app: Flask | None = None) -> None:
-        super().__init__(None, TaskOptions())
+        super().__init__(_guess_identity)
         self._place = place_of_caller()
         self._registry = Registry()
         self._attach(self._registry)
@@ -77,21 +70,25 @@ class Later(TaskCollection):
     def init_app(self, app: Flask) -> None:
         """Set up *app*. Nothing starts, and ``LATER_*`` may still change until the first use.
 
+        :raises InvalidTaskError: if it is no Flask app.
         :raises AlreadyInitializedError: if the app has a ``Later``.
         :raises UnknownSettingError: for a ``LATER_*`` key that does not exist.
         :raises InvalidSettingError: for a value that it cannot have.
         """
+        _require_app(app)
         if KEY in app.extensions:
             raise AlreadyInitializedError(app.name)
         settings = Settings.from_config(app.config)
         lifecycle = Lifecycle(lambda: state, lambda options: self._make_process(state, options))
-        assembly = _Assembly(app, self._registry, lifecycle.run)
+        assembly = Assembly(app, self._registry, lifecycle.run)
         state = AppState(app, self._place, self._registry, assembly, lifecycle.ensure_started)
         app.extensions[KEY] = state
         app.extensions[LIFECYCLE_KEY] = lifecycle
         app.wsgi_app = AfterResponse(  # type: ignore[method-assign]
             app, lifecycle.callbacks, self._standing
         )
+        if settings.operations is not None:
+            app.register_blueprint(self.operations, url_prefix=settings.operations)
         app.cli.add_command(later_group)
         app.shell_context_processor(lambda: {"later": self})
         install_record_factory()
@@ -110,12 +107,16 @@ class Later(TaskCollection):
         group.attach(self._registry)
         return group
 
-    def enqueue_many(self, calls: Iterable[Call[T]]) -> list[Job[T]]:
+    def enqueue_many(self, calls: Iterable[Call[T]], *, within: object = None) -> list[Job[T]]:
         """Store a job for each of *calls* in one commit: all of them, or none.
 
+        :param within: a SQLAlchemy session or connection, where ``LATER_STORE`` is its database:
+            the jobs are stored in its transaction, and exist once that is committed.
+        :raises UnsupportedError: if the jobs are kept somewhere else than that.
         :raises: as :meth:`flask_later.Task.enqueue`.
         """
-        return enqueue.many(_listed(calls))
+        listed = _listed(calls)
+        return enqueue.many(listed) if within is None else enqueue.many_within(listed, within)
 
     def job(self, job_id: str) -> Job[object]:
         """Return the job with this id.
@@ -133,7 +134,7 @@ class Later(TaskCollection):
         """Hand out the jobs of *queue* again."""
         state = self._state("later.resume()")
         state.store.queue(queue_name(queue), Resume())
-        state.store.wake([queue])
+        state.engine.deliver([Hint.at(state.store.identity, queue)])
 
     def carry(
         self, name: str, *, capture: Callable[[], Any], restore: Callable[[Any], None]
@@ -146,7 +147,10 @@ class Later(TaskCollection):
         attempt.
 
         :raises InvalidTaskError: for what cannot be called.
+        :raises InvalidSettingError: for a name that nothing can have.
+        :raises NameTakenError: if something else is carried under the name.
         """
+        require_name(name)
         for part, function in (("capture", capture), ("restore", restore)):
             if not callable(function):
                 raise InvalidTaskError(
@@ -297,139 +301,34 @@ def _listed(calls: Any) -> list[Call[Any]]:
     strangers = [each for each in listed if not isinstance(each, Call)]
     if strangers or not isinstance(calls, Iterable):
         raise InvalidTaskError(
-            f"A {type((strangers or [calls])[0]).__qualname__}",
+            with_article(type((strangers or [calls])[0]).__qualname__, "A"),
             "is not what later.enqueue_many() takes",
             "Write: later.enqueue_many([task.call(1), task.call(2)]).",
         )
     return listed
 
 
+def _require_app(app: object) -> None:
+    if not isinstance(app, Flask):
+        raise InvalidTaskError(
+            with_article(type(app).__qualname__, "A"),
+            "is no Flask app",
+            "Write: later.init_app(app).",
+        )
+
+
 def _require_group(group: object) -> None:
     if not isinstance(group, TaskGroup):
         raise InvalidTaskError(
-            f"A {type(group).__qualname__}", "is no TaskGroup", "Write: later.register(group)."
+            with_article(type(group).__qualname__, "A"),
+            "is no TaskGroup",
+            "Write: later.register(group).",
         )
 
 
-def make_process(
-    state: AppState, services: ServiceDefinitions, options: WorkerOptions | None = None
-) -> Process:
-    """Make what runs for an app in one process; nothing of it has started."""
-    settings = state.settings
-    worker = Worker(state, options or WorkerOptions.of(settings))
-    return Process(
-        worker,
-        Callbacks(
-            state.app,
-            state.clock,
-            threads=settings.callback_threads,
-            limit=settings.max_callbacks,
-            manual=state.parts.manual,
-        ),
-        Services(state.app, services, state.clock),
-        Maintenance(state, worker),
-    )
-
-
-class Prepared(NamedTuple):
-    """Parts that are used as they are, where the others are made from the settings.
-
-    Put into ``app.extensions[PREPARED_KEY]`` before the first use, by whoever tests a store or an
-    engine. The store must tell the time by this clock.
-    """
-
-    clock: Clock | None = None
-    store: Store | None = None
-    engine: Engine | None = None
-
-
-class _Assembly:
-    """Makes an app's parts from its settings, once, when somebody first needs them."""
-
-    def __init__(self, app: Flask, registry: Registry, run: Run) -> None:
-        self._app = app
-        self._registry = registry
-        self._run = run
-        self._lock = threading.Lock()
-        self._parts: Parts | None = None
-
-    def __call__(self) -> Parts:
-        with self._lock:
-            if self._parts is None:
-                self._parts = self._assemble()
-            return self._parts
-
-    def _assemble(self) -> Parts:
-        app = self._app
-        settings = Settings.from_config(app.config)
-        manual = app.testing if settings.manual is None else settings.manual
-        prepared: Prepared = app.extensions.get(PREPARED_KEY, Prepared())
-        clock = prepared.clock or (VirtualClock() if manual else SystemClock())
-        store = prepared.store or _make_store(app, settings, clock)
-        engine = prepared.engine or _make_engine(settings)
-        _require_reach(settings, engine, store)
-        for task in self._registry.tasks():
-            enqueue.require_durable(task, settings, store)
-        store.open()
-        engine.bind(self._run, store)
-        return Parts(settings, clock, store, engine, manual)
-
-
-def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
-    address = settings.store or ("memory://" if app.testing else "sqlite:///later.sqlite3")
-    kind, _, path = address.partition("://")
-    keep = {
-        JobState.SUCCEEDED: timedelta(seconds=settings.keep_succeeded),
-        JobState.FAILED: timedelta(seconds=settings.keep_failed),
-        JobState.CANCELLED: timedelta(seconds=settings.keep_failed),
-    }
-    limits = Limits(settings.max_pending, keep, settings.max_finished)
-    match kind:
-        case "memory":
-            store: Store = _load("stores.memory", "MemoryStore")(clock, limits)
-        case "sqlite":
-            if path.removeprefix("/") in ("", ":memory:"):
-                raise InvalidSettingError(
-                    "LATER_STORE", repr(address), "sqlite:///path to a file, or memory://"
-                )
-            file = Path(app.instance_path) / path.removeprefix("/")
-            files = Path(app.instance_path) / settings.files if settings.files else None
-            store = _load("stores.sqlite.store", "SQLiteStore")(
-                file,
-                clock,
-                limits,
-                files=files,
-                power_safe=settings.durability == "power",
-                min_free=settings.min_free,
-            )
-        case _:
-            near = closest(kind, ["memory", "sqlite"]).removesuffix(".")
-            raise InvalidSettingError(
-                "LATER_STORE",
-                f"of the kind {kind!r}",
-                f"memory:// or sqlite:///path{near and '.' + near}",
-            )
-    return store
-
-
-def _make_engine(settings: Settings) -> Engine:
-    if settings.engine != "native":
-        near = closest(settings.engine, ["native"]).removesuffix(".")
-        expected = f"'native', the only engine so far{near and '.' + near}"
-        raise InvalidSettingError("LATER_ENGINE", repr(settings.engine), expected)
-    engine: Engine = _load("engines.native", "NativeEngine")()
-    return engine
-
-
-def _require_reach(settings: Settings, engine: Engine, store: Store) -> None:
-    if _REACHES.index(store.reach) < _REACHES.index(engine.requires_reach):
-        raise UnsupportedError(
-            f"LATER_ENGINE = {settings.engine!r}",
-            f"its workers cannot see a store of the reach {store.reach!r}",
-            "Set LATER_STORE to a store they can see.",
-        )
-
-
-def _load(module: str, name: str) -> Any:
-    """Import a concrete store or engine: only the one that is configured."""
-    return getattr(import_module(f"flask_later.{module}"), name)
+def _guess_identity(app: Flask) -> Identity:
+    """Return how an app knows who asks that has not said so."""
+    if "login_manager" not in vars(app):
+        return NOBODY
+    login = import_module("flask_later.integrations.login")
+    return Identity(login.identify, login.restore)

@@ -74,7 +74,7 @@ class Shop:
 def shop(tmp_path: Path) -> Iterator[Shop]:
     shop = Shop(tmp_path)
     yield shop
-    shop.store.close()
+    shop.state.parts.store.close()
 
 
 @pytest.fixture

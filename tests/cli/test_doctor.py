@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from flask_later.core.exchange import Claim, Parked, Want
 from flask_later.core.job import ErrorRecord
-from flask_later.core.store import Claim, Parked, Want
 
 from .conftest import Read, Run, Shop
 
@@ -107,7 +107,7 @@ def test_a_damaged_file(shop: Shop, run: Run, read: Read, tmp_path: Path) -> Non
     with path.open("r+b") as file:
         file.seek((root - 1) * size)
         file.write(b"\xff" * size)
-    assert ".recover" in told(read("doctor", code=1), "error")
+    assert "flask later recover" in told(read("doctor", code=1), "error")
     assert "ERROR    the file is damaged" in run("doctor", code=1).output
 
 
@@ -117,7 +117,6 @@ def test_a_store_that_cannot_be_used(shop: Shop, read: Read, tmp_path: Path) -> 
     path.write_text("this is no database at all" * 100)
     shop.app.config["LATER_STORE"] = f"sqlite:///{path}"
     assert "it is not a SQLite file" in told(read("doctor", code=1), "error")
-    shop.app.config["LATER_STORE"] = None
 
 
 def test_a_memory_store(shop: Shop, read: Read) -> None:

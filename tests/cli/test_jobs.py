@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flask_later.core.exchange import Want
 from flask_later.testing import run_all
 
 from .conftest import Read, Run, Shop
@@ -89,6 +90,14 @@ def test_a_job_is_cancelled(shop: Shop, run: Run) -> None:
     assert shop.state_of(job) == "cancelled"
 
 
+def test_a_job_that_runs_is_told_to_stop(shop: Shop, run: Run, read: Read) -> None:
+    """It is still running, and that would look as if nothing had happened."""
+    job = shop.enqueue(shop.add, 1, 2)
+    assert shop.store.exchange(shop.hire(), [], Want(1)).claimed
+    assert run("cancel", job).output == f"{job}  running, told to stop\n"
+    assert read("cancel", job) == [{"id": job, "state": "running"}]
+
+
 def test_what_cannot_be_changed_does_not_hold_up_the_others(
     shop: Shop, run: Run, read: Read
 ) -> None:
@@ -119,7 +128,9 @@ def test_all_that_match_are_changed(shop: Shop, run: Run, read: Read) -> None:
 @pytest.mark.parametrize("verb", ["retry", "cancel"])
 def test_which_jobs_has_to_be_said(run: Run, verb: str, options: tuple[str, ...]) -> None:
     """One way or the other: nothing is meant by nothing."""
-    assert "Name jobs by their ids, or choose" in run(verb, *options, code=2).output
+    output = run(verb, *options, code=2).output
+    assert "Name jobs by their ids, or choose" in output
+    assert "Not both." in output
 
 
 def test_finished_jobs_are_pruned(shop: Shop, run: Run, read: Read) -> None:

@@ -22,6 +22,13 @@ def test_queues_are_listed(shop: Shop, run: Run, read: Read) -> None:
     assert (mail["name"], mail["workers"], mail["unserved"]) == ("mail", 0, False)
 
 
+def test_there_are_no_queues(run: Run, read: Read) -> None:
+    """That is said, though not to a program."""
+    output = run("queues")
+    assert (output.stdout, output.stderr) == ("", "There are no queues: no jobs are stored.\n")
+    assert read("queues") == []
+
+
 def test_fault_95_a_queue_that_nobody_serves(shop: Shop, run: Run, read: Read) -> None:
     """Jobs that have waited for a minute are worth a warning, with the line to type."""
     shop.enqueue(shop.fail, "x")
@@ -83,6 +90,18 @@ def test_a_queue_is_paused_and_resumed(shop: Shop, run: Run, read: Read) -> None
 def test_no_queue_has_such_a_name(run: Run, verb: str) -> None:
     """What cannot be a queue is refused."""
     assert "1 to 64 of the characters" in run(verb, "a b", code=2).output
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_queue_that_nobody_knows(shop: Shop, run: Run, verb: str) -> None:
+    """It may be a slip of the hand, so it is told; its jobs may also be still to come."""
+    output = run(verb, "mial")
+    assert output.stderr == (
+        "Warning: no task, job or setting of this app names the queue 'mial'. "
+        "Those there are: default, mail\n"
+    )
+    shop.enqueue(shop.add.using(queue="mail"), 1, 2)
+    assert run(verb, "mail").stderr == ""
 
 
 def test_workers_are_listed(shop: Shop, run: Run, read: Read) -> None:

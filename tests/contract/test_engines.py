@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from tests.contract.hanging import ReplacesThreads
 
 from flask_later.core.clock import Clock
 from flask_later.core.engine import Engine
-from flask_later.core.job import JobState
 from flask_later.core.store import Store
 from flask_later.engines.native import NativeEngine
 from flask_later.stores.memory import MemoryStore
@@ -34,35 +34,10 @@ class OnSQLite:
         return lambda clock: SQLiteStore(tmp_path / f"later-{next(numbers)}.sqlite3", clock)
 
 
-class Native(EngineContract):
+class Native(ReplacesThreads, EngineContract):
     @pytest.fixture
     def make_engine(self) -> Callable[[], Engine]:
         return NativeEngine
-
-    def test_a_thread_that_hangs_is_replaced(self, make_system: MakeSystem) -> None:
-        """Its attempt has timed out, so another thread takes the next job."""
-        system = make_system(LATER_THREADS=1)
-        released = threading.Event()
-
-        @system.later.task(timeout=5)
-        def hang() -> None:
-            system.clock.advance(6)
-            assert released.wait(PATIENCE)
-            system.seen.append("hung")
-
-        @system.later.task
-        def note() -> None:
-            system.seen.append("next")
-
-        with system.context():
-            hanging, following = hang.enqueue(), note.enqueue()
-        try:
-            system.all_finished([following])
-            assert system.seen == ["next"]
-            assert hanging.refresh().state is JobState.FAILED
-        finally:
-            released.set()
-        system.until(lambda: system.seen == ["next", "hung"])
 
     def test_threads_work_side_by_side(self, make_system: MakeSystem) -> None:
         """As many jobs run at a time as there are threads."""

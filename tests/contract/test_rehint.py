@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 
 from flask_later.core.clock import VirtualClock
+from flask_later.core.exchange import Want
 from flask_later.core.job import Hint, JobRecord, JobState, Resume
-from flask_later.core.store import (
-    MAX_REHINTS,
-    REHINT_AFTER,
-    Pause,
-    Store,
-    Want,
-    WorkerRecord,
-)
+from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Pause, Store, WorkerRecord
 from flask_later.stores.memory import MemoryStore
 from flask_later.stores.sqlite import SQLiteStore
 from flask_later.testing.records import START, make_record

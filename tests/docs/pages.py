@@ -8,6 +8,7 @@ A comment behind a block, which no reader of the page sees, says what is special
     <!-- test: skip, ... --> do not run the block, for this reason
     <!-- test: pytest -->    the block is a file of tests; in front of all blocks: the page is one
     <!-- test: gunicorn.conf.py -->   the block is that file
+    <!-- test: recipe -->    the block is an app of its own, which tests/openapi runs
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Block:
     @property
     def is_program(self) -> bool:
         """Whether it is a part of the page's program."""
-        apart = any(note in ("pytest", "gunicorn.conf.py") for note in self.notes)
+        apart = any(note in ("pytest", "gunicorn.conf.py", "recipe") for note in self.notes)
         return self.language == "python" and not apart and not self._is_skipped
 
     @property

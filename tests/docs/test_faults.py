@@ -18,6 +18,8 @@ GROUPS = {
     "F": range(88, 96),
     "G": range(96, 114),
     "H": range(114, 129),
+    "I": range(129, 136),
+    "J": range(136, 150),
 }
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 

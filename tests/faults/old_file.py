@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .oracle import opened
 
-TABLES = Path(__file__).parents[1] / "unit" / "tables_v1.sql"
+TABLES = Path(__file__).parents[1] / "unit" / "sqlite" / "tables_v1.sql"
 JOB = """
     INSERT INTO job (id, task, queue, payload, state, created_at, run_at, rank, priority, context,
         fence, attempts, failures, crashes, releases)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -109,7 +109,23 @@ class Verdict:
 
 
 def judge(path: Path, events: EventLog) -> Verdict:
-    """Compare what was asked for, what ran, and what is stored."""
+    """Compare what was asked for, what ran, and what is stored in the file."""
+    with opened(path) as db:
+        ((integrity,), *_) = db.execute("PRAGMA integrity_check").fetchall()
+        stored = db.execute("SELECT id, payload FROM job").fetchall()
+        changes = [Change(*row) for row in db.execute(
+            "SELECT job, was, now, fence_was, fence FROM audit ORDER BY n"
+        )]  # fmt: skip
+    return compare(events, stored, changes, integrity)
+
+
+def compare(
+    events: EventLog,
+    stored: Sequence[tuple[str, str]],
+    changes: Sequence[Change],
+    integrity: str = "ok",
+) -> Verdict:
+    """Compare what was asked for and what ran with *stored*, the ids and arguments of all jobs."""
     log = events.all()
     asked = {event["key"] for event in log if event.name == "offered"}
     acknowledged = {event["job"] for event in log if event.name == "acknowledged"}
@@ -117,12 +133,6 @@ def judge(path: Path, events: EventLog) -> Verdict:
     ended = {event["job"] for event in log if event.name == "end"}
     runs = Counter(event["job"] for event in starts)
     handed = Counter((event["job"], event["fence"]) for event in starts)
-    with opened(path) as db:
-        ((integrity,), *_) = db.execute("PRAGMA integrity_check").fetchall()
-        stored = db.execute("SELECT id, payload FROM job").fetchall()
-        changes = [Change(*row) for row in db.execute(
-            "SELECT job, was, now, fence_was, fence FROM audit ORDER BY n"
-        )]  # fmt: skip
     done = ended & {each.job for each in changes if each.now == "succeeded"}
     return Verdict(
         acknowledged=len(acknowledged),

@@ -42,6 +42,30 @@ def test_d51_files_that_cannot_grow(scene: Scene) -> None:
     assert verdict.acknowledged > 2
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        pytest.param(0.0, id="at the start"),
+        pytest.param(0.5, id="in the middle"),
+    ],
+)
+def test_d60_a_worker_leaves_a_damaged_file(scene: Scene, beginning: float) -> None:
+    """It says so, ends with an exit code of its own, and is not started again and again."""
+    scene.producer(200, 0.0, "x" * 2000).finish()
+    with scene.database() as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    size = scene.path.stat().st_size
+    with scene.path.open("r+b") as file:
+        # Not the first page: then it would be no database at all.
+        file.seek(max(4096, int(size * beginning) // 4096 * 4096))
+        file.write(b"\xff" * (size - file.tell()))
+    worker = scene.supervisor()
+    assert worker.wait() == 65
+    assert f"{scene.path} is damaged" in worker.log
+    assert "the next starts in" not in worker.log
+    assert "Traceback" not in worker.log
+
+
 def delete_all(path: Path) -> None:
     for each in path.parent.glob(f"{path.name}*"):
         if not each.name.endswith("-lock"):
@@ -85,10 +109,14 @@ def test_d58_d59_d63_files_that_are_taken_away(
         lambda: after <= {event["job"] for event in scene.events.find("end")},
         lambda: f"all that came after it has run: {worker.log}",
     )
-    known = {job for (job,) in scene.rows("SELECT id FROM job WHERE state = 'succeeded'")}
-    assert after <= known
+    # A job's outcome is stored after the task has written that it ends.
+    wait_until(lambda: after <= succeeded(scene), "all that came after it is stored as done")
     assert "was deleted or replaced" in worker.log + producer.log
     assert worker.stop() == 0
+
+
+def succeeded(scene: Scene) -> set[str]:
+    return {job for (job,) in scene.rows("SELECT id FROM job WHERE state = 'succeeded'")}
 
 
 def offered_after(scene: Scene, instant: float) -> set[str]:

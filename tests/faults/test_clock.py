@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from flask_later.core.clock import VirtualClock
+from flask_later.core.exchange import NOTHING, Claim, Succeeded, Want
 from flask_later.core.job import JobRecord, JobState
-from flask_later.core.store import NOTHING, Claim, Succeeded, Want, WorkerRecord
+from flask_later.core.store import WorkerRecord
 from flask_later.stores.sqlite import SQLiteStore
 from flask_later.testing.records import make_record
 

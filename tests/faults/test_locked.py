@@ -18,6 +18,7 @@ from flask_later.stores.sqlite import SQLiteStore
 from flask_later.testing.store_contract import PatientClock, StoreContract
 
 from .oracle import opened
+from .report import FIGURES
 from .scene import Scene
 from .soak import pick
 
@@ -45,6 +46,7 @@ def test_d56_a_file_that_stays_locked(scene: Scene) -> None:
     scene.producer(2).finish()
     scene.wait_until_done()
     verdict = scene.judge()
+    FIGURES["locked"] = {"seconds": LOCKED, "refused": len(refused), **verdict.figures}
     verdict.assert_held(duplicates=0)
     assert verdict.started == 3
     assert worker.stop() == 0

@@ -83,9 +83,13 @@ def test_h117_h118_signals_that_are_repeated_lose_nothing(
 def test_h128_a_handler_of_the_app_is_never_replaced(scene: Scene) -> None:
     """Ours stands where nobody has set one, and hands on to the way out that there is."""
     said = json.loads(scene.run("handlers"))
-    own = {"SIGTERM": "__main__", "SIGINT": "__main__"}
+    own = dict.fromkeys(("SIGTERM", "SIGINT", "SIGHUP"), "__main__")
     assert said["of the app"] == {"before": own, "after": own}
-    assert said["default"]["before"] == {"SIGTERM": "SIG_DFL", "SIGINT": "_signal"}
+    assert said["default"]["before"] == {
+        "SIGTERM": "SIG_DFL",
+        "SIGINT": "_signal",
+        "SIGHUP": "SIG_DFL",
+    }
     assert set(said["default"]["after"].values()) == {"flask_later.runtime.termination"}
     assert said["untouched"] == []
 
@@ -161,8 +165,11 @@ def test_h122_a_stop_while_the_file_is_locked(scene: Scene) -> None:
     worker, key = begin_holding(scene, shutdown_timeout=0.5)
     with scene.database() as other:
         other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
         worker.stop()
+        took = time.monotonic() - began
         other.execute("ROLLBACK")
+    assert 5 < took < 8
     assert scene.states() == {"running": 1}
     assert "jobs could not be given back" in worker.log
     let_another_do_it(scene, key)

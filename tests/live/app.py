@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 from events import record
 from flask import Blueprint, Flask, Response, abort, send_file
+from operations import async_routes
 
 from flask_later import Later, Service, current_job
 
@@ -54,6 +55,11 @@ class Pulse(Service):
 def quick(key: str) -> str:
     record("task-ran", key=key, job=current_job.id)
     return key
+
+
+@later.task(name="talkative")
+def talkative(key: str) -> None:
+    current_job.log(f"noted {key}")
 
 
 @later.task(name="patient")
@@ -115,7 +121,10 @@ def deadly(key: str) -> None:
 
 
 kept: list[bytes] = []
-TASKS = {task.name: task for task in (quick, patient, tracking, asking, stubborn, hungry, deadly)}
+TASKS = {
+    task.name: task
+    for task in (quick, talkative, patient, tracking, asking, stubborn, hungry, deadly)
+}
 
 
 def hold(key: str) -> None:
@@ -262,6 +271,7 @@ def create_app() -> Flask:
     app.config.from_prefixed_env()
     app.register_blueprint(site)
     app.register_blueprint(kinds)
+    app.register_blueprint(async_routes(later, wait_for_gate, is_open))
     app.cli.add_command(store_job)
     app.cli.add_command(store_jobs)
     later.init_app(app)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 #: Longer than every deliberate wait of the app under test.
 TIMEOUT = 40.0
 _END_OF_HEADERS = b"\r\n\r\n"
 _RESET = struct.pack("ii", 1, 0)
+
+
+NO_HEADERS: Mapping[str, str] = {}
 
 
 class ConnectionEndedError(ConnectionError):
@@ -80,12 +83,7 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -102,18 +100,35 @@ class Client:
     def post(self, path: str, *, version: str = "1.1") -> Response:
         return self.request("POST", path, version=version)
 
-    def request(self, method: str, path: str, *, version: str = "1.1") -> Response:
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        version: str = "1.1",
+        headers: Mapping[str, str] = NO_HEADERS,
+        body: bytes = b"",
+    ) -> Response:
         """Send a request and read its response to the END, no byte further."""
-        self.send(method, path, version=version)
+        self.send(method, path, version=version, headers=headers, body=body)
         return self.read()
 
-    def send(self, method: str, path: str, *, version: str = "1.1") -> None:
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        version: str = "1.1",
+        headers: Mapping[str, str] = NO_HEADERS,
+        body: bytes = b"",
+    ) -> None:
         lines = [f"{method} {path} HTTP/{version}", "Host: live.test"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         if method == "POST":
-            lines.append("Content-Length: 0")
+            lines.append(f"Content-Length: {len(body)}")
         self._method, self._version = method, version
         self._sent_at = time.monotonic()
-        self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        self._socket.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
 
     def read(self) -> Response:
         head = self.read_head()

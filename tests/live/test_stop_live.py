@@ -111,6 +111,17 @@ def test_sigint_drains_and_a_restart_goes_on(run: Run, name: str) -> None:
     assert_goes_on(run(name, shutdown_timeout=TIMEOUT), work)
 
 
+@pytest.mark.parametrize("name", ["werkzeug", "waitress", "cheroot"])
+def test_a_terminal_that_closes_loses_nothing(run: Run, name: str) -> None:
+    """Its programs get SIGHUP, which kills without any exit hook where nobody has set it."""
+    live = run(name, shutdown_timeout=TIMEOUT)
+    work = begin_work(live)
+    live.signal(signal.SIGHUP)
+    let_go(live, work)
+    live.wait()
+    assert_drained(live, work)
+
+
 @pytest.mark.parametrize("name", each_server(stays))
 def test_what_waits_at_the_stop_is_not_lost(run: Run, name: str) -> None:
     """Callbacks that wait still run; jobs run before the end, or stay in the store; once each."""
@@ -144,11 +155,14 @@ def test_a_second_interrupt_leaves_at_once(run: Run, name: str) -> None:
     assert "LATER_SHUTDOWN_TIMEOUT" not in live.log
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("name", ["werkzeug", "waitress", "cheroot"])
-def test_sigterm_is_as_ever_where_nothing_has_begun(run: Run, name: str) -> None:
+def test_a_signal_is_as_ever_where_nothing_has_begun(
+    run: Run, name: str, number: signal.Signals
+) -> None:
     """We change how a process ends only if it has something to lose."""
     live = run(name)
-    assert live.stop(signal.SIGTERM) == -signal.SIGTERM
+    assert live.stop(number) == -number
 
 
 def test_sighup_of_gunicorn_drains_the_old_worker(run: Run) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .events import EventLog, new_key, wait_until
+from .events import PATIENCE, EventLog, new_key, wait_until
 from .programs import HERE, Program, environment
 
 pytestmark = pytest.mark.live
@@ -119,6 +119,14 @@ def test_a_worker_runs_what_the_app_stores(start: Start, tmp_path: Path) -> None
     assert str(tmp_path / "instance" / "later.sqlite3") in worker.log
 
 
+def test_a_line_of_a_job_names_it(start: Start, tmp_path: Path) -> None:
+    """In what a worker prints many jobs speak at the same time."""
+    key = new_key()
+    job = store_job(tmp_path, "talkative", key)
+    worker = start()
+    wait_until(lambda: f"noted {key} (job {job})" in worker.log, lambda: worker.log)
+
+
 def test_a_worker_takes_from_its_queues_only(start: Start, tmp_path: Path) -> None:
     """Jobs of other queues wait for another worker."""
     other, mine = new_key(), new_key()
@@ -157,8 +165,10 @@ def test_the_other_commands_see_the_worker(start: Start, tmp_path: Path) -> None
         ({}, ("--queues=a b",), 2, "expected 1 to 64 of the characters"),
         ({"queues": "mail,urgent"}, ("--queues=mial",), 2, "which are mail, urgent."),
         ({}, ("--processes=0",), 2, "0 is not in the range"),
+        ({}, ("--shutdown-timeout=nan",), 2, "expected seconds, 0 or more"),
+        ({}, ("--shutdown-timeout=inf",), 2, "expected seconds, 0 or more"),
     ],
-    ids=["memory", "manual", "unwritable", "bad-name", "unknown-queue", "no-process"],
+    ids=["memory", "manual", "unwritable", "bad-name", "unknown-queue", "no-process", "nan", "inf"],
 )
 def test_what_cannot_work_is_refused(
     tmp_path: Path, settings: dict[str, str], options: Sequence[str], code: int, text: str
@@ -194,7 +204,7 @@ def test_fault_114_sigterm_while_idle(start: Start, tmp_path: Path) -> None:
         assert db.execute("SELECT count(*) FROM worker").fetchone() == (0,)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("group", [False, True], ids=["supervisor", "group"])
 def test_fault_115_a_signal_while_a_job_runs(
     start: Start, tmp_path: Path, number: signal.Signals, group: bool
@@ -210,6 +220,24 @@ def test_fault_115_a_signal_while_a_job_runs(
     assert worker.wait() == 0
     assert row(tmp_path, job) == ("succeeded", 1, 0, 0)
     assert "Traceback" not in worker.log
+
+
+def test_a_worker_under_nohup_outlives_its_terminal(start: Start, tmp_path: Path) -> None:
+    """Who has SIGHUP ignored when it starts goes on ignoring it, in all processes."""
+    key = new_key()
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        worker = start()
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    store_job(tmp_path, "quick", key)
+    worker.events.wait_for("task-ran", key=key)
+    worker.signal(signal.SIGHUP, group=True)
+    key = new_key()
+    store_job(tmp_path, "quick", key)
+    worker.events.wait_for("task-ran", key=key)
+    assert worker.stop() == 0
+    assert "ended with" not in worker.log
 
 
 def test_fault_116_a_job_that_does_not_end_is_given_back(start: Start, tmp_path: Path) -> None:
@@ -264,6 +292,28 @@ def test_a_process_that_is_killed_is_replaced(start: Start, tmp_path: Path) -> N
     assert worker.stop() == 0
 
 
+def test_a_process_that_cannot_use_the_file_any_more_is_started_again(
+    start: Start, tmp_path: Path
+) -> None:
+    """A deploy has brought newer tables: it says so, after growing pauses, until it can."""
+    key = new_key()
+    job = store_job(tmp_path, "patient", key)
+    worker = start()
+    first = began(worker.events, key)
+    with closing(sqlite3.connect(tmp_path / "instance" / "later.sqlite3")) as db:
+        ((version,),) = db.execute("PRAGMA user_version").fetchall()
+        db.execute("PRAGMA user_version = 999")
+        subprocess.run(["kill", "-9", str(first)], check=True)
+        wait_until(lambda: worker.log.count("ended with exit code 1 ") == 2, lambda: worker.log)
+        db.execute(f"PRAGMA user_version = {version:d}")
+    assert worker.log.count("it was written by a newer Flask-Later") == 2
+    assert "Traceback" not in worker.log
+    began(worker.events, key, count=2)
+    worker.open_gate(key)
+    wait_for_row(tmp_path, job, "succeeded", 2, 1, 0)
+    assert worker.stop() == 0
+
+
 def test_fault_12_a_job_that_kills_its_process_is_failed_in_the_end(
     start: Start, tmp_path: Path
 ) -> None:
@@ -275,6 +325,21 @@ def test_fault_12_a_job_that_kills_its_process_is_failed_in_the_end(
     wait_for_row(tmp_path, job, "failed", 3, 3, 0)
     worker.events.wait_for("task-ran", key=other)
     assert len(worker.events.find("task-began", key=key)) == 3
+
+
+def test_fault_12_a_job_that_kills_its_process_takes_no_neighbour_along(
+    start: Start, tmp_path: Path
+) -> None:
+    """Those that died with it twice get their last chance apart from it."""
+    key = new_key()
+    neighbour = store_job(tmp_path, "patient", key)
+    job = store_job(tmp_path, "deadly", new_key())
+    worker = start("--threads=2")
+    # The pauses between the starts grow.
+    wait_until(lambda: row(tmp_path, job, "crashes >= 2") == (1,), lambda: worker.log, 3 * PATIENCE)
+    worker.open_gate(key)
+    wait_until(lambda: row(tmp_path, job) == ("failed", 3, 3, 0), lambda: worker.log, 3 * PATIENCE)
+    wait_until(lambda: row(tmp_path, neighbour, "state") == ("succeeded",), lambda: worker.log)
 
 
 def test_fault_15_the_children_of_a_dead_supervisor_leave(start: Start, tmp_path: Path) -> None:

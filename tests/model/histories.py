@@ -8,6 +8,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from flask_later.core.exchange import (
+    Again,
+    Cancelled,
+    Claim,
+    Failed,
+    Outcome,
+    Parked,
+    Released,
+    Succeeded,
+)
 from flask_later.core.job import (
     FINISHED,
     Cancel,
@@ -20,18 +30,7 @@ from flask_later.core.job import (
     Retry,
     UniqueUntil,
 )
-from flask_later.core.store import (
-    BEAT,
-    Again,
-    Cancelled,
-    Claim,
-    Failed,
-    Limits,
-    Outcome,
-    Parked,
-    Released,
-    Succeeded,
-)
+from flask_later.core.store import BEAT, Limits
 from flask_later.testing.records import make_record
 
 #: How an attempt ends, made of its claim and the instant.

@@ -1,4 +1,4 @@
-"""Hypothesis drives the SQLite store and the memory store side by side, and tries to part them.
+"""Hypothesis drives a store and the memory store side by side, and tries to part them.
 
 It also keeps a book of its own on who holds which attempt, and holds both stores against that.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import inf
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests import databases
 from tests.death import end_process
 from tests.model.histories import (
     LIMITS,
@@ -42,6 +43,7 @@ from tests.model.histories import (
 )
 
 from flask_later.core.clock import VirtualClock
+from flask_later.core.exchange import NOTHING, Claim, Note, Outcome, Want
 from flask_later.core.job import (
     FINISHED,
     Cancel,
@@ -55,22 +57,14 @@ from flask_later.core.job import (
     Retry,
     StopReason,
     UniqueUntil,
+    hints_to,
 )
-from flask_later.core.states import rescued
-from flask_later.core.store import (
-    BEAT,
-    NOTHING,
-    Claim,
-    Note,
-    Outcome,
-    Pause,
-    Store,
-    Want,
-    WorkerRecord,
-)
+from flask_later.core.states import rescued, settled_once
+from flask_later.core.store import BEAT, LEASE, Pause, Store, WorkerRecord
 from flask_later.errors import LaterError
 from flask_later.stores.memory import MemoryStore
-from flask_later.stores.sqlite import SQLiteStore
+from flask_later.stores.sql import SQLStore
+from flask_later.stores.sqlite import SQLiteStore, exchanges
 from flask_later.stores.sqlite.workers import HUNG_AFTER
 from flask_later.testing.records import START, make_record
 
@@ -83,10 +77,10 @@ class MortalMemoryStore(MemoryStore):
     def bury(self, dead: set[str]) -> list[Hint]:
         """Rescue the attempts of the *dead*; return hints to those that run again."""
         with self._lock:
-            rows = [row for worker in dead for row in self._rows.running(worker)]
+            rows = [row for worker in dead for row in self._jobs.rows.running(worker)]
             for row in rows:
-                self._put(row, rescued(row.record, self._clock.now()))
-            return [self._hint(row) for row in rows if row.record.state is JobState.QUEUED]
+                self._jobs.put(row, rescued(row.record, self._clock.now()))
+            return hints_to(self.identity, (row.record for row in rows))
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -95,15 +89,16 @@ class StoreMachine(RuleBasedStateMachine):
     jobs: Bundle[str] = Bundle("jobs")
     claims: Bundle[Claim] = Bundle("claims")
 
-    sqlite_store: type[SQLiteStore] = SQLiteStore
+    #: Seconds without a beat after which a worker is taken for dead.
+    silent_for = HUNG_AFTER
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="later-model-"))
         self.clock = VirtualClock(START)
-        self.sqlite = self.sqlite_store(self.folder / "later.sqlite3", self.clock, LIMITS)
+        self.ours = self.make_store()
         self.memory = MortalMemoryStore(self.clock, LIMITS)
-        self.stores: tuple[Store, Store] = (self.sqlite, self.memory)
+        self.stores: tuple[Store, Store] = (self.ours, self.memory)
         for store in self.stores:
             store.open()
         #: The attempts that a living or dead worker holds, and nobody has taken from it.
@@ -121,6 +116,17 @@ class StoreMachine(RuleBasedStateMachine):
             store.close()
         shutil.rmtree(self.folder)
 
+    # What differs from store to store
+
+    def make_store(self) -> Store:
+        return SQLiteStore(self.folder / "later.sqlite3", self.clock, LIMITS)
+
+    def end_process(self, worker: str) -> bool:
+        """Let the process of *worker* end; whether that is seen before its beats are missed."""
+        assert isinstance(self.ours, SQLiteStore)
+        end_process(self.ours, worker)
+        return True
+
     # Both stores, and what they have to agree on
 
     def both(self, act: Callable[[Store], T]) -> T | None:
@@ -137,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
             return None, (type(error), error.args)
 
     def records_now(self) -> dict[str, JobRecord]:
-        return {record.id: record for record in self.sqlite.find(limit=1000).records}
+        return {record.id: record for record in self.ours.find(limit=1000).records}
 
     # Jobs
 
@@ -290,8 +296,8 @@ class StoreMachine(RuleBasedStateMachine):
     def die(self, place: int, found: bool) -> None:
         """The process is gone, and its lock with it. Another one takes its place."""
         worker = self.at[place]
-        end_process(self.sqlite, worker)
-        self.died.add(worker)
+        if self.end_process(worker):
+            self.died.add(worker)
         self.hire(place)
         if found:
             self.sweep({})
@@ -325,7 +331,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(known=knowns.filter(bool))
     def sweep(self, known: dict[str, str]) -> None:
-        oldest = self.clock.monotonic() - HUNG_AFTER
+        oldest = self.clock.monotonic() - self.silent_for
         dead = self.died | {worker for worker, beat in self.beats.items() if beat < oldest}
         crashed = [claim for claim, holder in self.held.items() if holder in dead]
         ours, theirs = (store.sweep(100, known) for store in self.stores)
@@ -380,7 +386,8 @@ class StoreMachine(RuleBasedStateMachine):
                 continue
             assert after.fence >= before.fence
             if before.state in FINISHED and job_id not in self.retried:
-                assert after._replace(progress=None) == before._replace(progress=None)
+                blank = {"progress": None, "progress_at": None}
+                assert after._replace(**blank) == before._replace(**blank)
         self.before = now
         self.retried = set()
 
@@ -390,16 +397,28 @@ def plain(hints: Sequence[Hint]) -> list[tuple[str, str, int]]:
     return sorted((hint.queue, hint.job_id, hint.fence) for hint in hints)
 
 
-class UnfencedStore(SQLiteStore):
-    """The store with one check less."""
+class DatabaseMachine(StoreMachine):
+    """A store in a database, which knows workers by their beats only."""
 
-    @staticmethod
-    def _is_current(record: JobRecord, claim: Claim) -> bool:
-        return True
+    silent_for = LEASE
+    kind: str
+
+    def make_store(self) -> Store:
+        url = databases.url_of(self.kind)
+        databases.empty(url)
+        return SQLStore(url, self.clock, LIMITS)
+
+    def end_process(self, worker: str) -> bool:
+        """Nobody sees it."""
+        return False
 
 
-class UnfencedMachine(StoreMachine):
-    sqlite_store = UnfencedStore
+class PostgreSQLMachine(DatabaseMachine):
+    kind = "postgresql"
+
+
+class MariaDBMachine(DatabaseMachine):
+    kind = "mariadb"
 
 
 SETTINGS = settings(
@@ -414,8 +433,25 @@ TestStores = pytest.mark.timeout(600)(StoreMachine.TestCase)
 TestStores.settings = SETTINGS
 
 
-def test_the_model_finds_a_missing_fence() -> None:
+@pytest.mark.services
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("machine", [PostgreSQLMachine, MariaDBMachine])
+def test_databases_agree_as_well(machine: type[DatabaseMachine]) -> None:
+    """Fewer histories, since each step takes so much longer."""
+    few = settings(SETTINGS, max_examples=8, stateful_step_count=25, phases=[Phase.generate])
+    run_state_machine_as_test(machine, settings=few)
+
+
+def settled_unfenced(record: JobRecord | None, outcome: Outcome, now: datetime) -> JobRecord | None:
+    """The rule with one check less."""
+    if record is None:
+        return None
+    return settled_once(record, outcome._replace(claim=Claim(record.id, record.fence)), now)
+
+
+def test_the_model_finds_a_missing_fence(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that finds nothing proves nothing: here is something to find."""
+    monkeypatch.setattr(exchanges, "settled_once", settled_unfenced)
     hunting = settings(
         SETTINGS,
         max_examples=200,
@@ -425,4 +461,4 @@ def test_the_model_finds_a_missing_fence() -> None:
         report_multiple_bugs=False,
     )
     with pytest.raises(AssertionError, match="the fence had moved on"):
-        run_state_machine_as_test(UnfencedMachine, settings=hunting)
+        run_state_machine_as_test(StoreMachine, settings=hunting)

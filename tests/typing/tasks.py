@@ -158,3 +158,9 @@ def tracking() -> int:
     assert_type(current_job.cancelled, bool)
     assert_type(current_job.id, str)
     return total
+
+
+def options_that_no_task_has() -> None:
+    later.task(queu="mail")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    later.task(durable="x")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    later.respond_async(queu="x")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -250,11 +250,29 @@ def test_what_a_stopping_process_cannot_run_is_reported(
         callbacks.join(time.monotonic())
     assert [(drop["count"], drop["reason"]) for drop in drops] == [(31, "stopped")]
     assert len(drops[0]["callbacks"]) == NAMES
-    assert "31 callbacks were dropped" in caplog.text
+    assert "callbacks dropped since the process stops: 31" in caplog.text
     assert f"{__name__}.do_nothing, {__name__}.fail" in caplog.text
     assert "stuck' still runs" in caplog.text
     assert callbacks.waiting == 1
     go_on.set()
+
+
+def test_what_an_interrupt_keeps_from_running_here_is_reported(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process that ends with its response has no thread that could run it later."""
+    callbacks, ran = make(), list[int]()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    functions = (lambda: ran.append(1), interrupt, do_nothing, fail)
+    left = [callbacks.reserve(function) for function in functions]
+    with pytest.raises(KeyboardInterrupt):
+        callbacks.run_here(left)
+    assert ran == [1]
+    assert "callbacks dropped since the process stops: 2 (" in caplog.text
+    assert callbacks.waiting == 0
 
 
 def test_what_comes_after_the_end_is_reported(make: Make, app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
@@ -13,7 +14,7 @@ from flask import Flask
 
 from flask_later import Later
 from flask_later.config import Settings, queue_name, seconds
-from flask_later.errors import InvalidSettingError, UnknownSettingError
+from flask_later.errors import InvalidSettingError, NotInstalledError, UnknownSettingError
 from flask_later.tasks.state import AppState
 
 COUNTS = [0, -1, 1.5, "4", True, None]
@@ -26,9 +27,9 @@ KEYS: dict[str, tuple[object, object, list[object]]] = {
     "DURABILITY": ("process", "process", ["", "disk", None, 5, True]),
     "MIN_FREE": (0, 0, [-1, 1.5, "4", True, None]),
     "ENGINE": ("native", "native", ["", None, 5]),
-    "BROKER": ("redis://localhost", "redis://localhost", ["", 5]),
+    "BROKER": ("redis://localhost", "redis://localhost", ["", 5, b"redis://localhost"]),
     "THREADS": (8, 8, COUNTS),
-    "EMBEDDED": (False, False, [*FLAGS, None]),
+    "EMBEDDED": (False, False, FLAGS),
     "QUEUES": (
         ["mail", "default"],
         ("mail", "default"),
@@ -36,6 +37,7 @@ KEYS: dict[str, tuple[object, object, list[object]]] = {
     ),
     "MANUAL": (True, True, FLAGS),
     "MAX_PENDING": (5, 5, COUNTS),
+    "MAX_PENDING_PER_PRINCIPAL": (5, 5, [0, -1, 1.5, "4", True]),
     "MAX_CALLBACKS": (5, 5, COUNTS),
     "CALLBACK_THREADS": (5, 5, COUNTS),
     "SHUTDOWN_TIMEOUT": (timedelta(seconds=3), 3.0, DURATIONS),
@@ -60,9 +62,39 @@ KEYS: dict[str, tuple[object, object, list[object]]] = {
             "http://a/?x=1",
         ],
     ),
+    "OPERATIONS": ("/api/jobs", "/api/jobs", ["", "/", "jobs", "/jobs/", "/a b", "/<id>", 5]),
+    "MAX_WAIT": (timedelta(seconds=3), 3.0, DURATIONS),
+    "MAX_WAITERS": (0, 0, [-1, 1.5, "4", True]),
+    "EVENTS": (True, True, [*FLAGS, None]),
+    "MAX_STREAMS": (5, 5, COUNTS),
+    "ANONYMOUS_OPERATIONS": (False, False, [*FLAGS, None]),
+    "MAX_REQUEST": (5, 5, COUNTS),
+    "MAX_RESPONSE": (5, 5, COUNTS),
+    "REQUEST_HEADERS": (
+        "X-Tenant, x-shard",
+        ("HTTP_X_TENANT", "HTTP_X_SHARD"),
+        ["", "a b", ["x", 5], 5, b"x", None, ["Cookie"], "authorization", ["X:Y"]],
+    ),
+    "TRUSTED_ORIGINS": (
+        "https://shop.example, http://localhost:3000",
+        ("https://shop.example", "http://localhost:3000"),
+        ["", "shop.example", ["https://shop.example/"], ["*"], 5, b"x", None],
+    ),
+    "OPERATION_LOCATION": (True, True, [*FLAGS, None]),
 }
 WRONG = [(f"LATER_{key}", wrong) for key, (_, _, values) in KEYS.items() for wrong in values]
-CLEARED = ["STORE", "BROKER", "QUEUES", "MANUAL", "FILES", "BASE_URL"]
+CLEARED = [
+    "STORE",
+    "BROKER",
+    "EMBEDDED",
+    "QUEUES",
+    "MANUAL",
+    "FILES",
+    "BASE_URL",
+    "OPERATIONS",
+    "MAX_PENDING_PER_PRINCIPAL",
+    "MAX_WAITERS",
+]
 
 
 def state_of(app: Flask) -> AppState:
@@ -280,7 +312,7 @@ def test_by_default_jobs_are_kept_in_a_file_of_the_instance_folder(tmp_path: Pat
     ("key", "value", "hint"),
     [
         ("LATER_STORE", "sqlit:///jobs.db", "Closest: 'sqlite'"),
-        ("LATER_STORE", "redis://localhost", "memory:// or sqlite:///path"),
+        ("LATER_STORE", "redis://localhost", "memory://, sqlite:///path"),
         ("LATER_ENGINE", "nativ", "Closest: 'native'"),
     ],
 )
@@ -295,3 +327,22 @@ def test_an_unknown_store_or_engine_is_refused_at_the_first_use(
         later.job("0" * 32)
     assert str(refusal.value).startswith(key)
     assert hint in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "module"),
+    [("postgresql://u:s3cret@h/d", "psycopg"), ("mariadb://u:s3cret@h/d", "pymysql")],
+)
+def test_a_missing_driver_is_answered_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, address: str, module: str
+) -> None:
+    """And the password of the address is not shown."""
+    monkeypatch.setitem(sys.modules, module, None)
+    app, later = Flask("shop"), Later()
+    app.config["LATER_STORE"] = address
+    later.init_app(app)
+    with app.app_context(), pytest.raises(NotInstalledError) as refusal:
+        later.job("0" * 32)
+    assert module in str(refusal.value)
+    assert 'pip install "Flask-Later[sql]"' in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)

@@ -5,31 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from tests.shop import PATIENCE, Shop, until
 
 from flask_later import JobState, JobStopped, Later, Retry, StopReason, current_job, signals
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import VirtualClock
 from flask_later.core.job import Progress
 from flask_later.core.store import Limits
 from flask_later.errors import InvalidSettingError
-from flask_later.extension import PREPARED_KEY, Prepared
 from flask_later.stores.memory import MemoryStore
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    with Shop(THREADS=1) as shop:
-        yield shop
-
-
-@pytest.fixture
-def manual() -> Iterator[Shop]:
-    with Shop(MANUAL=True) as shop:
-        yield shop
 
 
 def add(a: int, b: int = 1) -> int:

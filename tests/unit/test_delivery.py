@@ -14,19 +14,14 @@ from tests.shop import Shop
 
 from flask_later import JobState, TryAgain, current_job, signals
 from flask_later.core.engine import Ran
+from flask_later.core.exchange import NOTHING, Claim, Released, Want
 from flask_later.core.job import Cancel, JobRecord
-from flask_later.core.store import MAX_CRASHES, NOTHING, Claim, Released, Want, WorkerRecord
+from flask_later.core.states import MAX_CRASHES
+from flask_later.core.store import WorkerRecord
 from flask_later.errors import JobCancelledError, JobExpiredError
 from flask_later.stores.sqlite import SQLiteStore
 
 SIGNALS = ["job_failed", "job_retried", "job_released", "job_rescued", "job_cancelled"]
-
-
-@pytest.fixture
-def manual() -> Iterator[Shop]:
-    """Nothing runs by itself; the time stands still."""
-    with Shop(MANUAL=True) as shop:
-        yield shop
 
 
 def listen(shop: Shop) -> list[tuple[str, JobRecord]]:

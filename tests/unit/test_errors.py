@@ -9,14 +9,22 @@ import re
 import pytest
 
 from flask_later import errors
-from flask_later.errors import LaterError, closest
+from flask_later.errors import LaterError
+from flask_later.errors.words import closest
 
 CLASSES = [
     error
     for error in vars(errors).values()
     if isinstance(error, type) and issubclass(error, LaterError)
 ]
-SAMPLES = {"str": "text", "str | None": "text", "int": 3, "float": 1.5, "Sequence[str]": ["a", "b"]}
+SAMPLES = {
+    "bool": True,
+    "str": "text",
+    "str | None": "text",
+    "int": 3,
+    "float": 1.5,
+    "Sequence[str]": ["a", "b"],
+}
 
 
 def make(error: type[LaterError]) -> LaterError:
@@ -133,3 +141,8 @@ def test_a_request_that_is_not_there_is_told_from_one_that_bypassed_us() -> None
     """In a script there is no response; in test_request_context() nothing would come of it."""
     assert "call the function" in str(errors.OutsideRequestError(None))
     assert "app.test_client()" in str(errors.OutsideRequestError("shop"))
+
+
+def test_a_value_that_cannot_be_is_not_told_at_full_length() -> None:
+    """It may be a file's content."""
+    assert len(str(errors.InvalidSettingError("unique_key", "'" + "x" * 100_000, "less"))) < 300

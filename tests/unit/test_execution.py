@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import timedelta
 from enum import Enum
@@ -16,24 +16,21 @@ import pytest
 from flask import current_app, g, has_request_context, request, session, url_for
 from tests.shop import PATIENCE, Shop, until
 
-from flask_later import Failure, Job, JobState, Retry, TryAgain, current_job, signals
+from flask_later import (
+    Failure,
+    Job,
+    JobState,
+    JobStopped,
+    Retry,
+    StopReason,
+    TryAgain,
+    current_job,
+    signals,
+)
 from flask_later.core.job import JobRecord
 from flask_later.testing.records import make_record
 
 AT_ONCE = Retry(max_attempts=3, backoff=0)
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    with Shop(THREADS=1) as shop:
-        yield shop
-
-
-@pytest.fixture
-def manual() -> Iterator[Shop]:
-    """Nothing runs by itself; the time stands still."""
-    with Shop(MANUAL=True) as shop:
-        yield shop
 
 
 def add(a: int, b: int = 1) -> int:
@@ -109,6 +106,7 @@ def test_a_result_that_is_too_large_fails_without_another_try() -> None:
     assert job.error is not None
     assert (job.error.type, job.attempts) == ("PayloadTooLargeError", 1)
     assert "102 bytes, the limit is 100" in job.error.message
+    assert "or raise LATER_MAX_RESULT" in job.error.message
 
 
 def test_a_coroutine_that_a_decorator_passes_on_is_awaited(shop: Shop) -> None:
@@ -385,6 +383,35 @@ def test_try_again_waits_for_its_delay(manual: Shop) -> None:
     assert job.run_at == manual.state.clock.now() + timedelta(seconds=30)
 
 
+@both_kinds
+def test_a_stop_that_nobody_asked_for_fails_the_job(shop: Shop, is_async: bool) -> None:
+    """Given back, it would run again at once, and so for ever."""
+
+    def stop() -> None:
+        raise JobStopped(StopReason.SHUTDOWN)
+
+    job = shop.run(define(shop, stop, is_async=is_async, retry=AT_ONCE))
+    assert (job.state, job.attempts) == (JobState.FAILED, 1)
+    assert job.error is not None
+    assert job.error.type == "JobStopped"
+
+
+def test_a_task_cannot_choose_why_it_was_stopped(shop: Shop) -> None:
+    """It was cancelled, whatever it says."""
+    begun = threading.Event()
+
+    @shop.later.task
+    def stop() -> None:
+        begun.set()
+        until(lambda: current_job.cancelled)
+        raise JobStopped(StopReason.SHUTDOWN)
+
+    job = shop.enqueue(stop)
+    assert begun.wait(PATIENCE)
+    with shop.app.app_context():
+        assert job.cancel().wait(PATIENCE).state is JobState.CANCELLED
+
+
 def test_a_failure_is_final_and_may_be_shown(shop: Shop) -> None:
     """Whatever the task's retry says; its text is for clients."""
 
@@ -504,6 +531,18 @@ def test_using_the_request_in_a_task_is_explained(shop: Shop, name: str) -> None
     if name != "url_for":
         assert "Task 'shop.mail.send' used 'request', 'session'" in error.traceback
         assert "send.enqueue(ip=request.remote_addr)" in error.traceback
+
+
+def test_a_url_without_a_host_is_explained(shop: Shop) -> None:
+    """Flask names its own settings, none of which is for jobs alone."""
+
+    @shop.later.task
+    def link() -> str:
+        return url_for("static", filename="logo.png", _external=True)
+
+    error = shop.run(link).error
+    assert error is not None
+    assert "LATER_BASE_URL = 'https://" in error.traceback
 
 
 def test_other_errors_get_no_note(shop: Shop) -> None:
@@ -746,7 +785,9 @@ def test_the_job_of_a_signal_is_the_stored_one(shop: Shop) -> None:
     job = shop.run(build)
     until(lambda: told)
     record = job.refresh().record
-    assert told[0]._replace(finished_at=None) == record._replace(finished_at=None)
+    by_the_store = {"finished_at": record.finished_at, "progress_at": record.progress_at}
+    assert told[0]._replace(**by_the_store) == record
+    assert None not in (told[0].finished_at, told[0].progress_at)
 
 
 def test_a_parked_job_is_told_with_its_reason(shop: Shop) -> None:

@@ -35,13 +35,6 @@ def shop() -> Iterator[Shop]:
         yield shop
 
 
-@pytest.fixture
-def manual() -> Iterator[Shop]:
-    """Nothing runs by itself, so that a job stays in its state."""
-    with Shop(MANUAL=True) as shop:
-        yield shop
-
-
 def add(a: int, b: int = 1) -> int:
     return a + b
 
@@ -180,6 +173,23 @@ def test_waiting_is_bounded(shop: Shop) -> None:
     assert "after 0.01 s; it goes on" in str(refusal.value)
     gate.set()
     assert job.wait(timeout=PATIENCE).is_finished
+
+
+def test_a_wait_in_vain_says_that_nobody_runs_jobs(tmp_path: Any) -> None:
+    """A script with a context, say: the server that runs the job does not run."""
+    with Shop(STORE=f"sqlite:///{tmp_path}/later.sqlite3", EMBEDDED=False) as shop:
+        job = shop.enqueue(shop.later.task(add), 1)
+        with pytest.raises(JobTimeoutError, match=r"later\.start\(app\).*flask later worker"):
+            job.wait(timeout=0)
+
+
+def test_a_wait_in_vain_says_that_all_threads_are_busy(shop: Shop) -> None:
+    """Or that nobody is allowed to take it."""
+    paused = shop.later.task(queue="paused")(add)
+    with shop.app.app_context():
+        shop.later.pause("paused")
+        with pytest.raises(JobTimeoutError, match=r"busy, or its queue is paused"):
+            shop.enqueue(paused, 1).wait(timeout=0)
 
 
 def test_a_finished_job_needs_no_wait(shop: Shop) -> None:

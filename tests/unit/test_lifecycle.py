@@ -223,6 +223,19 @@ def test_a_memory_store_under_several_processes_is_warned_of_once(
     assert "LATER_STORE = 'sqlite:///later.sqlite3'" in complaints[0]
 
 
+@pytest.mark.parametrize(("group", "times"), [("shop.example|", 1), ("", 0)])
+def test_a_sub_interpreter_of_mod_wsgi_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture, group: str, times: int
+) -> None:
+    """The main one has no name, and is fine."""
+    with Shop() as shop:
+        app = shop.make_app()
+        shop.__dict__["app"] = app
+        for _ in range(3):
+            app.test_client().get("/", environ_overrides={"mod_wsgi.application_group": group})
+    assert caplog.text.count("WSGIApplicationGroup %{GLOBAL}") == times
+
+
 def test_a_store_that_all_see_needs_no_warning(
     tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests.shop import PATIENCE, Shop, until
 
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import SystemClock
 from flask_later.core.store import DUE
 from flask_later.errors import StoreError
-from flask_later.extension import PREPARED_KEY, Prepared
 from flask_later.stores.memory import MemoryStore
 
 

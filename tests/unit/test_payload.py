@@ -423,6 +423,7 @@ class TestSize:
             dumps("abcd", where="the result", max_bytes=5)
         error = raised.value
         assert (error.what, error.size, error.limit) == ("the result", 6, 5)
+        assert "LATER_" not in str(error)
 
     def test_a_call_has_a_limit_too(self) -> None:
         with pytest.raises(PayloadTooLargeError, match=r"The call of shop\.send"):
@@ -455,12 +456,13 @@ class TestRefusals:
             "plain tuple. Give that, or make it a dataclass: send.enqueue(tuple(value))"
         )
 
-    @pytest.mark.parametrize("model", [User(id=7), Account(id=7)])
-    def test_a_model(self, model: object) -> None:
+    @pytest.mark.parametrize(("model", "article"), [(User(id=7), "a"), (Account(id=7), "an")])
+    def test_a_model(self, model: object, article: str) -> None:
         name = type(model).__name__
         assert refusal(lambda: call(model)) == (
-            f"argument 'user' is a {name} and cannot be stored. A SQLAlchemy model belongs to its "
-            f"session. Give its id and load it again where it is used, {name.lower()} = "
+            f"argument 'user' is {article} {name} and cannot be stored. "
+            f"A SQLAlchemy model belongs to its session. Give its id and load it again where it "
+            f"is used, {name.lower()} = "
             f"db.session.get({name}, {name.lower()}_id): send.enqueue({name.lower()}.id)"
         )
 
@@ -532,7 +534,7 @@ class TestRefusals:
     def test_a_zone_of_another_library(self, kind: type[datetime] | type[time]) -> None:
         value = kind.min.replace(tzinfo=OldZone())
         assert refusal(lambda: call(value)) == (
-            "argument 'user'.tzinfo is a OldZone and cannot be stored. Use "
+            "argument 'user'.tzinfo is an OldZone and cannot be stored. Use "
             "zoneinfo.ZoneInfo('Europe/Berlin'), or a fixed offset such as datetime.UTC."
         )
 

@@ -235,11 +235,11 @@ def test_what_is_left_at_the_deadline_is_counted(
     fill(services, mailer)
     services.stop()
     services.join(time.monotonic())
-    assert "service 'MailerHere' stopped with 3 items in its queue; they are lost" in caplog.text
+    assert "service 'MailerHere' stopped; items lost with its queue: 3" in caplog.text
     mailer.gate.set()
     assert handled(mailer) == []
     assert services[mailer].stop(LIMIT)
-    assert caplog.text.count("items in its queue") == 1
+    assert caplog.text.count("items lost with its queue") == 1
 
 
 def test_draining_ends_before_the_deadline(
@@ -264,7 +264,7 @@ def test_draining_ends_before_the_deadline(
     services.join(time.monotonic() + 0.5)
     assert services[Endless].status is ServiceStatus.STOPPED
     assert list(mailer.handled.queue) == [-1]
-    assert "items in its queue; they are lost" in caplog.text
+    assert "items lost with its queue" in caplog.text
 
 
 def test_an_item_that_raises_is_not_handled_again(
@@ -333,7 +333,7 @@ def test_a_startup_that_fails_while_it_drains_is_not_repeated(
     broken.set()
     mailer.gate.set()
     assert services[Broken].stop(LIMIT)
-    assert "stopped with 3 items in its queue" in caplog.text
+    assert "items lost with its queue: 3" in caplog.text
     assert refused == [1]
 
 

@@ -60,7 +60,7 @@ def test_every_may_be_a_timedelta() -> None:
     assert one(Poll, every=timedelta(minutes=1)).every == 60
 
 
-@pytest.mark.parametrize("every", [-1, float("nan"), float("inf"), timedelta(seconds=-1)])
+@pytest.mark.parametrize("every", [-1, float("nan"), float("inf"), timedelta(seconds=-1), "1"])
 def test_every_is_zero_or_more(every: Any) -> None:
     """A pause that cannot be is refused when it is written."""
     with pytest.raises(InvalidSettingError, match="every"):
@@ -205,3 +205,46 @@ def test_what_cannot_be_called_is_refused() -> None:
     """A string is no service."""
     with pytest.raises(InvalidTaskError, match="neither a class nor a function"):
         one("poll")
+
+
+class TakesItem(Service):
+    def handle(self, item: str) -> None: ...  # type: ignore[override]
+
+
+class TakesNothing(QueueService[str]):
+    def handle(self) -> None: ...  # type: ignore[override]
+
+
+class ShutsDownOther(Poll):
+    def shutdown(self, other: str) -> None: ...  # type: ignore[override]
+
+
+@pytest.mark.parametrize(
+    ("service", "wanted"),
+    [
+        (TakesItem, r"handle\(self\)"),
+        (TakesNothing, r"handle\(self, item\)"),
+        (ShutsDownOther, r"shutdown\(self\)"),
+    ],
+)
+def test_a_hook_takes_what_it_is_called_with(service: Any, wanted: str) -> None:
+    """Told where it is written, and not by a service that fails for ever."""
+    with pytest.raises(InvalidTaskError, match=rf"Write: def {wanted}"):
+        one(service)
+
+
+class HandlesAsClass(Service):
+    @classmethod
+    def handle(cls) -> None: ...
+
+
+def test_a_hook_may_be_a_class_method() -> None:
+    """The instance calls it all the same."""
+    assert one(HandlesAsClass).name == "HandlesAsClass"
+
+
+def test_a_lambda_needs_a_name() -> None:
+    """Nobody could find it in a log."""
+    with pytest.raises(InvalidTaskError, match=r"name='\.\.\.'"):
+        one(lambda: None)
+    assert one(lambda: None, name="nothing").name == "nothing"

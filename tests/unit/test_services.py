@@ -452,6 +452,23 @@ def test_a_long_error_is_cut(kit: Kit) -> None:
     assert len(services[service].info.last_error or "") == 1000
 
 
+def test_what_crashed_is_told_even_if_the_shutdown_fails_as_well(kit: Kit) -> None:
+    """The second error is mostly the consequence of the first."""
+
+    class Torn(Service):
+        def handle(self) -> None:
+            raise ValueError("the cause")
+
+        def shutdown(self) -> None:
+            kit.events.put("shutdown")
+            raise KeyError("the consequence")
+
+    services = kit.started(Torn)
+    assert kit.event() == "shutdown"
+    assert services[Torn].stop(LIMIT)
+    assert services[Torn].info.last_error == "ValueError: the cause"
+
+
 def test_pauses_have_jitter() -> None:
     """Services that fell together do not come back together."""
     assert len({pause_after(3) for _ in range(20)}) > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,6 @@ from flask_later import Job, JobState, Retry, current_job
 from flask_later.errors import NameTakenError, NotSerializableError
 from flask_later.tasks import snapshot
 from flask_later.tasks.snapshot import NO_REQUEST, Snapshot
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    with Shop(THREADS=1) as shop:
-        yield shop
 
 
 def run_in_request(shop: Shop, task: Any, path: str = "/", **request: Any) -> Job[Any]:

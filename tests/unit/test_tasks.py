@@ -142,7 +142,7 @@ class Callable_:  # noqa: N801
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
-        (5, "A int cannot be a task. Decorate a function."),
+        (5, "An int cannot be a task. Decorate a function."),
         ("mail", "A str cannot be a task. Decorate a function."),
         (Shop, "A type cannot be a task. Decorate a function."),
         (numbers, "The generator 'numbers' cannot be a task, because nobody takes what it yields"),
@@ -576,8 +576,9 @@ def test_many_calls_are_stored_all_or_none(shop: Shop) -> None:
 
 def test_a_call_is_checked_where_it_is_made(later: Later) -> None:
     """Without any app."""
-    with pytest.raises(ArgumentsError):
+    with pytest.raises(ArgumentsError) as refusal:
         later.task(add).call()  # type: ignore[call-arg]
+    assert f"(enqueued at {__file__}:{refusal.tb.tb_lineno};" in str(refusal.value)
 
 
 def test_a_task_finds_its_own_jobs_only(shop: Shop) -> None:
@@ -608,9 +609,12 @@ def test_arguments_that_do_not_fit_are_refused(
     args: tuple[Any, ...], kwargs: dict[str, Any], reason: str, shop: Shop
 ) -> None:
     """At the enqueue, with the signature, and not at three in the morning."""
-    with pytest.raises(ArgumentsError) as refusal:
-        shop.enqueue(shop.later.task(add), *args, **kwargs)
-    assert str(refusal.value).startswith(f"{HERE}.add: {reason} (signature: add(a: 'int'")
+    task = shop.later.task(add)
+    with shop.app.app_context(), pytest.raises(ArgumentsError) as refusal:
+        task.enqueue(*args, **kwargs)
+    place = f"{__file__}:{refusal.tb.tb_lineno}"
+    begin = f"{HERE}.add: {reason} (enqueued at {place}; signature: add(a: 'int'"
+    assert str(refusal.value).startswith(begin)
 
 
 @pytest.mark.parametrize(
@@ -639,7 +643,7 @@ def test_an_argument_that_cannot_be_stored_is_named(shop: Shop) -> None:
     """The error names the argument and its type, and shows nothing of its content."""
     with pytest.raises(NotSerializableError) as refusal:
         shop.enqueue(shop.later.task(add), 1, object())
-    assert str(refusal.value).startswith("argument 'b' is a object and cannot be stored.")
+    assert str(refusal.value).startswith("argument 'b' is an object and cannot be stored.")
     assert shop.work() == 0
 
 
@@ -647,7 +651,9 @@ def test_arguments_that_are_too_large_are_refused() -> None:
     """``LATER_MAX_ARGUMENTS`` bytes, as JSON."""
     with Shop(MANUAL=True, MAX_ARGUMENTS=100) as shop:
         task = shop.later.task(name="add")(add)
-        with pytest.raises(PayloadTooLargeError, match=r"The call of add takes .* limit is 100"):
+        with pytest.raises(
+            PayloadTooLargeError, match=r"The call of add .* is 100\. .* LATER_MAX_ARG"
+        ):
             shop.enqueue(task, "x" * 100)
 
 

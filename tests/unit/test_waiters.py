@@ -220,7 +220,7 @@ def sooner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_hint_wakes_nobody_while_a_thread_looks_again(sooner: None, patient: Patient) -> None:
     """A burst of short jobs costs no wake-ups; a moment later one more thread is woken."""
-    patient.waiters.looked()
+    patient.waiters.looked(1, 1)
     with patient.lock:
         for _ in range(5):
             patient.waiters.wake(["a"])
@@ -234,7 +234,7 @@ def test_a_hint_wakes_nobody_while_a_thread_looks_again(sooner: None, patient: P
 
 def test_a_burst_that_is_done_wakes_nobody(sooner: None, patient: Patient) -> None:
     """The thread that looked again has done it all."""
-    patient.waiters.looked()
+    patient.waiters.looked(1, 1)
     with patient.lock:
         patient.waiters.wake(["a"])
     patient.has_something = False
@@ -247,7 +247,7 @@ def test_a_long_job_holds_back_the_others_for_a_moment_only(
 ) -> None:
     """The thread does not look again, so the jobs are long: then all others are woken."""
     monkeypatch.setattr(waiters, "_LOOKS_AGAIN", 1000.0)
-    patient.waiters.looked()
+    patient.waiters.looked(1, 1)
     with patient.lock:
         patient.waiters.wake(["a"])
     monkeypatch.setattr(waiters, "_LOOKS_AGAIN", 0.0)
@@ -257,7 +257,7 @@ def test_a_long_job_holds_back_the_others_for_a_moment_only(
 
 def test_who_lies_down_does_not_look_again(sooner: None, patient: Patient) -> None:
     """Then the next hint wakes at once."""
-    patient.waiters.looked()
+    patient.waiters.looked(1, 1)
     with patient.lock:
         patient.waiters.wait(["b"], 0.001)
         patient.waiters.wake(["a"])
@@ -266,7 +266,7 @@ def test_who_lies_down_does_not_look_again(sooner: None, patient: Patient) -> No
 
 def test_a_queue_without_waiters_is_told_elsewhere(sooner: None, patient: Patient) -> None:
     """All of this process are busy, those of another may not be."""
-    patient.waiters.looked()
+    patient.waiters.looked(1, 1)
     with patient.lock:
         patient.waiters.wake(["b"])
     assert patient.spread() == ["b"]
@@ -274,7 +274,7 @@ def test_a_queue_without_waiters_is_told_elsewhere(sooner: None, patient: Patien
 
 def test_what_falls_due_is_never_held_back(sooner: None, patient: Patient) -> None:
     """Only a queue has somebody who looks again."""
-    patient.waiters.looked()
+    patient.waiters.looked(1, 1)
     with patient.lock:
         patient.waiters.wake(["@due"])
     assert not patient.armed
@@ -294,3 +294,93 @@ def test_a_thread_that_is_replaced_while_it_sleeps_ends() -> None:
         assert not thread.is_alive()
     finally:
         engine.close(PATIENCE)
+
+
+def test_a_thread_that_keeps_up_needs_no_company(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes whatever comes, and is back at once: others would only get into its way."""
+    monkeypatch.setattr(waiters, "_KEEPS_UP", 1000.0)
+    for _ in range(2):
+        patient.waiters.looked(got=3, wanted=8)
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    assert patient.spread() == []
+    assert patient.stay(0)
+    assert patient.armed == 2, "it is looked at again in a moment"
+    monkeypatch.setattr(waiters, "_KEEPS_UP", 0.0)
+    patient.spread()
+    assert patient.stay(4), "it was kept by a long job"
+
+
+def test_a_thread_that_leaves_work_behind_gets_company(
+    sooner: None, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is more than it takes at a time, and its jobs are not tiny."""
+    monkeypatch.setattr(waiters, "_KEEPS_UP", 1000.0)
+    monkeypatch.setattr(waiters, "_TINY", 0.0)
+    for _ in range(2):
+        patient.waiters.looked(got=8, wanted=8)
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    assert patient.spread() == []
+    assert patient.stay(1)
+
+
+def test_a_thread_that_is_just_looking_needs_no_company(patient: Patient) -> None:
+    """It will get what was hinted at: asking a database takes a while."""
+    patient.waiters.looks()
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    assert patient.stay(0)
+    assert patient.armed
+    patient.waiters.looked(0, 1)
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    assert patient.stay(1), "it has looked, and got nothing"
+
+
+def test_a_thread_that_looks_for_too_long_is_not_waited_for(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database may have answered everybody but it."""
+    monkeypatch.setattr(waiters, "_LOOKS", 0.0)
+    patient.waiters.looks()
+    with patient.lock:
+        patient.waiters.wake(["a"])
+    assert patient.stay(1)
+
+
+def test_who_got_nothing_of_what_is_ready_does_not_look_again(patient: Patient) -> None:
+    """Others are about to claim it; in case they are not, somebody looks in a moment."""
+    patient.waiters.looked(0, 1)
+    with patient.lock:
+        assert patient.waiters.has_just_missed(["b"])
+    assert patient.armed
+    with patient.lock:
+        assert not patient.waiters.has_just_missed(["b"]), "that was some time ago"
+
+
+def test_who_has_got_something_looks_again(patient: Patient) -> None:
+    """As does who waits for the end of a job."""
+    with patient.lock:
+        assert not patient.waiters.has_just_missed(["b"]), "it has not looked"
+        patient.waiters.looked(1, 1)
+        assert not patient.waiters.has_just_missed(["b"]), "it got one"
+        patient.waiters.looked(0, 1)
+        assert not patient.waiters.has_just_missed(["@due"])
+
+
+def test_who_got_nothing_looks_again_where_nobody_else_would(sleepers: Sleepers) -> None:
+    """There is no timer that would wake it for what comes now."""
+    sleepers.waiters.looked(0, 1)
+    with sleepers.lock:
+        assert not sleepers.waiters.has_just_missed(["b"])
+
+
+def test_what_was_heard_of_is_not_passed_on(patient: Patient) -> None:
+    """Processes that are all busy would tell each other for ever."""
+    with patient.lock:
+        patient.waiters.look_later("b")
+    assert patient.armed
+    assert patient.spread() == []

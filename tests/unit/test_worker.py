@@ -5,33 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
 from tests.shop import PATIENCE, Shop, until
 
 from flask_later import Job, JobState, Retry, StopReason, current_job, signals
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import SystemClock
 from flask_later.core.engine import Ran
+from flask_later.core.exchange import NOTHING, Claim, Handover, Note, Outcome, Released, Want
 from flask_later.core.job import Hint, JobRecord
-from flask_later.core.store import NOTHING, Claim, Handover, Outcome, Released, Want
 from flask_later.errors import InvalidSettingError, StoreError
-from flask_later.extension import PREPARED_KEY, Prepared
 from flask_later.stores.memory import MemoryStore
-
-
-@pytest.fixture
-def shop() -> Iterator[Shop]:
-    with Shop(THREADS=1) as shop:
-        yield shop
-
-
-@pytest.fixture
-def manual() -> Iterator[Shop]:
-    """Nothing runs by itself; the time stands still."""
-    with Shop(MANUAL=True) as shop:
-        yield shop
 
 
 @pytest.fixture
@@ -440,7 +427,7 @@ def test_jobs_that_end_with_the_memory_are_counted(
     shop.enqueue(task.using(delay=60), 2)
     shop.later.stop(shop.app, PATIENCE)
     assert stopped[0]["lost"] == 2
-    assert "2 jobs are lost with the memory store of this process" in caplog.text
+    assert "jobs are lost with the memory store of this process: 2." in caplog.text
     assert "LATER_STORE = 'sqlite:///later.sqlite3'" in caplog.text
 
 
@@ -469,6 +456,7 @@ class MoodyStore(MemoryStore):
 
     moods = 0
     asked = 0
+    deaf = False
 
     def __init__(self, refuse: Callable[[Sequence[Outcome], Want], bool]) -> None:
         super().__init__(SystemClock())
@@ -481,6 +469,13 @@ class MoodyStore(MemoryStore):
                 self.moods -= 1
                 raise StoreError("the disk is full")
         return super().exchange(worker, outcomes, want)
+
+    def note(
+        self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
+    ) -> Mapping[Claim, StopReason]:
+        if self.deaf:
+            raise StoreError("the disk is full")
+        return super().note(worker, holding, notes)
 
 
 @pytest.fixture
@@ -524,6 +519,16 @@ def test_a_store_that_hands_out_nothing_is_asked_again_in_a_while(
     store.moods = 0
     assert job.wait(timeout=PATIENCE).result == 2
     assert "the store does not answer" in caplog.text
+
+
+def test_who_does_nothing_loses_no_progress(
+    shop: Shop, moody: Callable[..., MoodyStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A beat that fails is told, and no more than that."""
+    store = moody(lambda outcomes, want: False)
+    store.deaf = True
+    until(lambda: "the store does not answer. the disk is full" in caplog.text)
+    assert "progress" not in caplog.text
 
 
 # What is told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from tests.shop import PATIENCE, Shop, until
 
 from flask_later import Job, JobState, signals
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import SystemClock
-from flask_later.core.store import Handover, Outcome, Want
-from flask_later.extension import PREPARED_KEY, Prepared
+from flask_later.core.exchange import Handover, Outcome, Released, Want
 from flask_later.runtime.hand import Hand, Pace
 from flask_later.stores.memory import MemoryStore
 from flask_later.testing.records import make_record
@@ -31,10 +32,12 @@ class CountingStore(MemoryStore):
         return handover
 
 
-def make_shop(**settings: Any) -> tuple[Shop, CountingStore]:
+def make_shop(
+    kind: type[CountingStore] = CountingStore, **settings: Any
+) -> tuple[Shop, CountingStore]:
     shop = Shop(**settings)
     clock = SystemClock()
-    store = CountingStore(clock)
+    store = kind(clock)
     shop.__dict__["app"] = app = shop.make_app()
     app.extensions[PREPARED_KEY] = Prepared(clock, store)
     return shop, store
@@ -60,7 +63,8 @@ def test_short_jobs_share_their_exchanges(counted: tuple[Shop, CountingStore]) -
     note = shop.later.task(name="note")(order.append)
     shop.later.start(shop.app)
     many(shop, [note.call(number) for number in range(200)])
-    until(lambda: sum(settled for settled, _ in store.exchanges) == 200)
+    # On a busy machine a short job may look long: then the rest is given back, and claimed again.
+    until(lambda: shop.store.stats()[0].counts.get(JobState.SUCCEEDED) == 200)
     assert order == [*range(200)]
     assert 1 < max(claimed for _, claimed in store.exchanges) <= 32
 
@@ -162,10 +166,12 @@ def test_a_stop_gives_back_what_has_not_begun(counted: tuple[Shop, CountingStore
 
 
 def test_a_task_is_short_until_it_is_not() -> None:
-    """One that is not known is not."""
+    """One that is not known is not, and one that was long for once still is."""
     pace = Pace()
     assert not pace.is_short("note")
     pace.note("note", 0.0001)
+    assert pace.is_short("note")
+    pace.note("note", 0.1)
     assert pace.is_short("note")
     pace.note("note", 0.1)
     assert not pace.is_short("note")
@@ -175,10 +181,35 @@ def test_a_hand_gives_each_job_to_one() -> None:
     """To its own thread, or to who relieves it."""
     hand: Hand[str] = Hand()
     records = [make_record() for _ in range(3)]
-    hand.claim(records)
+    hand.claim(records, len(records))
     assert hand.begin() == records[0]
     hand.end("one")
     assert hand.take_claimed() == records[1:]
     assert hand.take_ended() == ["one"]
     assert hand.begin() is None
     assert hand.is_empty
+
+
+class SlowToTakeBack(CountingStore):
+    """A disk that is busy whenever jobs are given back."""
+
+    def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
+        if any(isinstance(outcome, Released) for outcome in outcomes):
+            time.sleep(0.01)
+        return super().exchange(worker, outcomes, want)
+
+
+def test_giving_back_does_not_make_a_job_long() -> None:
+    """Or what comes after it would be given back too, and so on for ever."""
+    shop, store = make_shop(SlowToTakeBack, THREADS=1)
+    with shop:
+
+        @shop.later.task
+        def mostly_short(number: int) -> None:
+            if number in (20, 21):
+                time.sleep(0.01)
+
+        shop.later.start(shop.app)
+        jobs = many(shop, [mostly_short.call(number) for number in range(200)])
+        until(lambda: store.stats()[0].counts == {JobState.SUCCEEDED: len(jobs)})
+        assert len(store.exchanges) < 120

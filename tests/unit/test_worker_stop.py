@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from flask import Flask
 from tests.shop import PATIENCE, Shop
 
 from flask_later import JobState, Later
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import SystemClock, VirtualClock
-from flask_later.core.store import Handover, Outcome, Want
-from flask_later.extension import PREPARED_KEY, Prepared
+from flask_later.core.exchange import Claim, Handover, Note, Outcome, Want
+from flask_later.core.job import StopReason
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.stores.memory import MemoryStore
 
@@ -85,3 +86,37 @@ def test_a_thread_that_lies_down_while_it_is_called_is_called_again() -> None:
         stopping.start()
         stopping.join(PATIENCE)
         assert not stopping.is_alive()
+
+
+class LockedStore(MemoryStore):
+    """Keeps a beat waiting until the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__(SystemClock())
+        self.beats, self.unlocked = threading.Event(), threading.Event()
+
+    def note(
+        self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
+    ) -> Mapping[Claim, StopReason]:
+        self.beats.set()
+        self.unlocked.wait(PATIENCE)
+        return super().note(worker, holding, notes)
+
+
+def test_a_beat_that_waits_for_the_store_does_not_hold_up_a_stop() -> None:
+    """The stop waits for the store itself, and that once."""
+    with Shop(THREADS=1) as shop:
+        app, store = shop.make_app(), LockedStore()
+        app.extensions[PREPARED_KEY] = Prepared(store=store)
+        shop.__dict__["app"] = app
+        gate = shop.gate()
+        task = shop.later.task(name="hold")(lambda: gate.wait(PATIENCE) and None)
+        shop.later.start(app)
+        job = shop.enqueue(task)
+        assert store.beats.wait(PATIENCE)
+        stopping = threading.Thread(target=shop.later.stop, args=(app, 0.0))
+        stopping.start()
+        stopping.join(PATIENCE / 2)
+        assert not stopping.is_alive()
+        assert job.refresh().record.state is JobState.QUEUED
+        store.unlocked.set()

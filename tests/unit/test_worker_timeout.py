@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from flask import Flask
 
 from flask_later import JobState, Later, Retry, StopReason
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import VirtualClock
-from flask_later.core.store import Again, Claim, Handover, Note, Outcome, Want
-from flask_later.extension import PREPARED_KEY, Prepared
+from flask_later.core.exchange import Again, Claim, Handover, Note, Outcome, Want
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.stores.memory import MemoryStore
 

@@ -783,7 +783,7 @@ class TestStanding:
         assert site.finish() == ["left"]
         names = (f"{__name__}.fail", f"{__name__}.exit_now")
         assert drops == [{"callbacks": names, "count": 2, "reason": "full"}]
-        assert "2 callbacks were dropped" in caplog.text
+        assert "callbacks dropped for want of a place: 2," in caplog.text
 
     @pytest.mark.parametrize(
         "function",

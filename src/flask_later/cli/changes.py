@@ -89,7 +89,7 @@ def _run(
     chooses = bool(names or task or queue or everything)
     if bool(ids) == chooses:
         raise click.UsageError(
-            "Name jobs by their ids, or choose by --state, --task, --queue; or --all."
+            "Name jobs by their ids, or choose by --state, --task, --queue; or --all. Not both."
         )
     if ids:
         _change_each(state, change, ids, as_json=as_json)
@@ -112,7 +112,8 @@ def _change_each(state: AppState, change: _Change, ids: tuple[str, ...], *, as_j
         else:
             answers.append({"id": job_id, "state": job.state.value})
             if not as_json:
-                click.echo(f"{job_id}  {job.state.value}")
+                told = ", told to stop" if job.record.stop else ""
+                click.echo(f"{job_id}  {job.state.value}{told}")
     if as_json:
         echo_json(answers)
     if failed:

@@ -38,6 +38,8 @@ def examine(*, as_json: bool) -> None:
     state = get_state("flask later doctor", "...")
     findings: list[Finding] = []
     for finding in _examine(state):
+        if finding in findings:
+            continue  # several things fail for one reason
         findings.append(finding)
         if not as_json:
             _echo(finding)
@@ -65,13 +67,8 @@ def _examine(state: AppState) -> Iterator[Finding]:
         yield Finding("error", str(error))
         return
     yield from _settings(state)
-    yield from _store(state)
     try:
-        yield from _workers(state)
-        yield from _jobs(state)
-        yield from _clock(state)
-    except LaterError as error:
-        yield Finding("error", str(error))
+        yield from _store(state)
     finally:
         parts.store.close()
 
@@ -96,7 +93,14 @@ def _settings(state: AppState) -> Iterator[Finding]:
 
 
 def _store(state: AppState) -> Iterator[Finding]:
-    store = state.store
+    store = state.parts.store
+    try:
+        state.opening.open()
+    except LaterError as error:
+        # What can be seen from outside may say why.
+        yield Finding("error", str(error))
+        yield from store.examine()
+        return
     yield Finding("ok", f"store: {store.place} ({store.identity})")
     if store.reach == "process":
         yield Finding(
@@ -104,10 +108,16 @@ def _store(state: AppState) -> Iterator[Finding]:
             "each process has a memory store of its own, and its jobs die with it",
             "Set LATER_STORE = 'sqlite:///later.sqlite3'.",
         )
-    try:
-        yield from store.examine()
-    except LaterError as error:
-        yield Finding("error", str(error))
+    yield from store.examine()
+    for part in (_engine, _workers, _jobs, _clock):
+        try:
+            yield from part(state)
+        except LaterError as error:
+            yield Finding("error", str(error))
+
+
+def _engine(state: AppState) -> Iterator[Finding]:
+    return state.engine.examine()
 
 
 def _workers(state: AppState) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from .doctor import examine
 from .jobs import list_jobs, show_job
 from .prune import prune_jobs
 from .queues import list_queues, pause_queue, resume_queue
+from .recover import recover_jobs
 from .tasks import list_tasks
 from .worker import work
 from .workers import list_workers
@@ -34,6 +35,6 @@ for command in (
     *(work, list_workers, list_tasks),
     *(list_jobs, show_job, retry_jobs, cancel_jobs),
     *(list_queues, pause_queue, resume_queue),
-    *(prune_jobs, examine),
+    *(prune_jobs, examine, recover_jobs),
 ):
     later_group.add_command(command)

@@ -6,11 +6,11 @@ import click
 from flask.cli import with_appcontext
 
 from flask_later.config import queue_name
-from flask_later.core.job import JobState, Resume
+from flask_later.core.job import Hint, JobState, Resume
 from flask_later.core.store import Pause, QueueCommand
 from flask_later.errors import InvalidSettingError
 from flask_later.runtime.serving import complaint, serves, unserved
-from flask_later.tasks.state import get_state
+from flask_later.tasks.state import AppState, get_state
 
 from .answers import duration, echo_json, echo_table, json_option, warn
 from .facts import about_queue
@@ -43,6 +43,8 @@ def list_queues(*, as_json: bool) -> None:
             for queue in stats
         ),
     )
+    if not stats:
+        click.echo("There are no queues: no jobs are stored.", err=True)
     for queue in lonely:
         warn(complaint(queue))
 
@@ -71,10 +73,23 @@ def _command(queue: str, command: QueueCommand, *, as_json: bool) -> None:
         queue_name(queue)
     except InvalidSettingError as error:
         raise click.BadParameter(str(error), param_hint="QUEUE") from error
+    known = _known(state)
     state.store.queue(queue, command)
-    state.store.wake([queue])
+    if queue not in known:
+        warn(
+            f"no task, job or setting of this app names the queue {queue!r}. "
+            f"Those there are: {', '.join(sorted(known))}"
+        )
     paused = isinstance(command, Pause)
+    if not paused:
+        state.engine.deliver([Hint.at(state.store.identity, queue)])
     if as_json:
         echo_json({"name": queue, "paused": paused})
     else:
         click.echo(f"{queue}  {'paused' if paused else 'resumed'}")
+
+
+def _known(state: AppState) -> set[str]:
+    """Return the queues that there are, or may be when a job is enqueued."""
+    tasks = {task.options.queue for task in state.registry.tasks()}
+    return tasks | {*(state.settings.queues or ())} | {queue.name for queue in state.store.stats()}

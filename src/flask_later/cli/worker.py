@@ -11,15 +11,20 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo, pass_script_info
 
-from flask_later.config import queue_name
-from flask_later.errors import InvalidSettingError, ManualModeError, UnsupportedError
+from flask_later.config import queue_name, seconds
+from flask_later.errors import (
+    InvalidSettingError,
+    ManualModeError,
+    StoreCorruptError,
+    UnsupportedError,
+)
 from flask_later.logs import Log
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.runtime.resident import resident_bytes
 from flask_later.runtime.supervisor import Supervisor
 from flask_later.runtime.tether import Tether
 from flask_later.runtime.worker import WorkerOptions
-from flask_later.runtime.worker_process import Bounds, WorkerProcess
+from flask_later.runtime.worker_process import DAMAGED, Bounds, WorkerProcess
 from flask_later.tasks.state import KEY, AppState
 
 _logger = Log("flask_later.worker")
@@ -40,6 +45,13 @@ def _queue_names(
         raise click.BadParameter(str(error)) from error
 
 
+def _seconds(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    try:
+        return seconds("the timeout", value)
+    except InvalidSettingError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command("worker")
 @click.option("--processes", type=_POSITIVE, default=1, help="Processes to start (1).")
 @click.option("--threads", type=_POSITIVE, help="Jobs that each runs at a time (LATER_THREADS).")
@@ -55,7 +67,8 @@ def _queue_names(
 )
 @click.option(
     "--shutdown-timeout",
-    type=click.FloatRange(min=0),
+    type=float,
+    callback=_seconds,
     default=25.0,
     help="Seconds that jobs get to end at a stop (25).",
 )
@@ -82,16 +95,25 @@ def work(
     state: AppState = app.extensions[KEY]
     _log_to_stderr()
     _require_memory_to_be_known(max_memory)
-    _require_queues(state, queues)
-    settings = state.settings
-    options = WorkerOptions(threads or settings.threads, queues or settings.queues, name)
-    if child is not None:
-        bounds = Bounds(max_jobs, max_memory and max_memory * 2**20)
-        sys.exit(_work(app, state, options, bounds, shutdown_timeout, child))
-    _require_a_real_store(state)
-    _log_start(state, options, processes)
+    try:
+        _require_queues(state, queues)
+        settings = state.settings
+        options = WorkerOptions(threads or settings.threads, queues or settings.queues, name)
+        if child is not None:
+            bounds = Bounds(max_jobs, max_memory and max_memory * 2**20)
+            sys.exit(_work(app, state, options, bounds, shutdown_timeout, child))
+        _require_a_real_store(state)
+        _log_start(state, options, processes)
+    except StoreCorruptError as error:
+        raise _DamagedStore(str(error)) from error
     state.store.close()
     sys.exit(Supervisor(_child_command, processes, shutdown_timeout).run())
+
+
+class _DamagedStore(click.ClickException):
+    """Nothing but somebody's hand changes that, so whoever restarts the worker need not."""
+
+    exit_code = DAMAGED
 
 
 def _work(
@@ -142,13 +164,22 @@ def _require_a_real_store(state: AppState) -> None:
         raise ManualModeError("flask later worker")
 
 
+class _WithJob(logging.Formatter):
+    """Names the job that a line comes from, unless the line does so itself."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (it is logging's)
+        line = super().formatMessage(record)
+        job = getattr(record, "later_job_id", None)
+        return f"{line} (job {job})" if job and job not in line else line
+
+
 def _log_to_stderr() -> None:
     """Show what we log, unless the app has set up its own logging."""
     logger = logging.getLogger("flask_later")
     if logger.hasHandlers():
         return
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_WithJob(_FORMAT))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     # Which file it is stands in our own line, and need not in that of each process.

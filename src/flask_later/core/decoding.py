@@ -46,7 +46,8 @@ def read(text: str, depth: int) -> object:
         raise MalformedPayloadError(f"it is not JSON ({error})") from None
     if '"$' in text:
         return _decode(value, depth)
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+    # What is that deep is longer.
+    if len(text) > MAX_DEPTH and text.count("[") + text.count("{") > MAX_DEPTH:
         _check_nesting(value, depth)
     return value
 

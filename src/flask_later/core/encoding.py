@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from .hints import ZONE_HINT, is_model
+from .advice import ZONE_ADVICE, is_model
 from .naming import class_name, find_class
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ _SURROGATE_PAIR = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 class Refusal(Exception):  # noqa: N818 - becomes a NotSerializableError
     """A value cannot be stored; collects the way to it while it passes outwards."""
 
-    def __init__(self, value: object, hint: str | None = None) -> None:
+    def __init__(self, value: object, advice: str | None = None) -> None:
         super().__init__()
         self.value = value
-        self.hint = hint
+        self.advice = advice
         self.path = ""
 
     def inside(self, container: object, step: str) -> Refusal:
@@ -190,7 +190,7 @@ def _encode_zone(value: datetime | time) -> Json:
         offset, name = zone.utcoffset(None), zone.tzname(None)
         unnamed = name == timezone(offset).tzname(None)
         return [offset.days, offset.seconds, offset.microseconds, None if unnamed else name]
-    raise Refusal(zone, ZONE_HINT).inside(value, ".tzinfo")
+    raise Refusal(zone, ZONE_ADVICE).inside(value, ".tzinfo")
 
 
 def _encode_other(value: object, depth: int) -> Json:
@@ -258,8 +258,9 @@ def _check_attributes(value: object, declared: list[str]) -> None:
         # What is computed from the fields will be again; typing leaves a trace of Box[int](1).
         derived = isinstance(getattr(type(value), name, None), cached_property)
         if name not in declared and not derived and name != "__orig_class__":
-            hint = f"Its attribute {name!r} is no field. Declare it: field(init=False)."
-            raise Refusal(value, hint)
+            raise Refusal(
+                value, f"Its attribute {name!r} is no field. Declare it: field(init=False)."
+            )
 
 
 ENCODERS: dict[type, Callable[[Any, int], Json]] = {

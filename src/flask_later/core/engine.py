@@ -7,14 +7,14 @@ An author of an engine implements :class:`Engine` and proves it with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from threading import Thread
 from typing import ClassVar, Protocol
 
 from flask_later.core.job import Hint
-from flask_later.core.store import Reach, Store
+from flask_later.core.store import Finding, Reach, Store
 
 
 class Ran(Enum):
@@ -86,3 +86,10 @@ class Engine(ABC):
     @abstractmethod
     def close(self, timeout: float) -> None:
         """Take no more, wait up to *timeout* seconds for what runs. Calling it twice is fine."""
+
+    def examine(self) -> Iterator[Finding]:
+        """Yield what can be said about the way of the hints, for ``flask later doctor``.
+
+        Changes nothing. It may take long, so each finding comes as soon as it is known.
+        """
+        return iter(())

@@ -5,8 +5,10 @@ The rules by which it changes stand in ``core/states.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import NamedTuple
 
 #: A point of priority is worth this many seconds of waiting, so that nothing starves.
@@ -15,13 +17,19 @@ LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
 
 
 class JobState(StrEnum):
+    """Where a job is; the table of what leads where is drawn in ``docs/design/states.md``."""
+
+    #: Waits for the commit of whoever enqueued it.
     HELD = "held"
+    #: Waits for its time: the end of its delay, or its next try.
     SCHEDULED = "scheduled"
+    #: Waits for a worker.
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    #: Waits for other code: the one here does not know its task, or its arguments do not fit.
     PARKED = "parked"
 
 
@@ -39,6 +47,8 @@ class UniqueUntil(StrEnum):
     STARTED = "started"
     #: Until it has ended.
     FINISHED = "finished"
+    #: As long as there is a record of it.
+    GONE = "gone"
 
 
 class StopReason(StrEnum):
@@ -93,6 +103,16 @@ class Hint(NamedTuple):
     job_id: str
     fence: int
 
+    @classmethod
+    def to(cls, store: str, record: JobRecord) -> Hint:
+        """Return a hint to that job in the store of that identity."""
+        return cls(store, record.queue, record.id, record.fence)
+
+    @classmethod
+    def at(cls, store: str, queue: str) -> Hint:
+        """Return the hint that there is work on *queue*, whichever."""
+        return cls(store, queue, "", 0)
+
 
 class JobRecord(NamedTuple):
     """A job as a store keeps it. Instants are aware UTC, ``payload`` and ``result`` are JSON text.
@@ -139,11 +159,49 @@ class JobRecord(NamedTuple):
     key_free_at: datetime | None = None
     #: From this instant on it is not begun any more.
     expires_at: datetime | None = None
+    #: When the store got the progress.
+    progress_at: datetime | None = None
+    #: On whose behalf it waits, where only so many of one principal may.
+    principal: str | None = None
 
     @property
     def rank(self) -> float:
         """Its place in the queue, lower first: when it was ready, less what priority is worth."""
         return self.run_at.timestamp() - self.priority * SECONDS_PER_PRIORITY
+
+
+def hints_to(store: str, records: Iterable[JobRecord]) -> list[Hint]:
+    """Return hints to those of *records* that are queued in the store of that identity."""
+    return [Hint.to(store, record) for record in records if record.state is JobState.QUEUED]
+
+
+class Glance(NamedTuple):
+    """Of a job what those want to know who wait for it: how it is, and what crossed over with it.
+
+    The fields are those of :class:`JobRecord`.
+    """
+
+    id: str
+    task: str
+    context: str
+    state: JobState
+    created_at: datetime
+    run_at: datetime
+    fence: int
+    attempts: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    stop: StopReason | None
+    progress: Progress | None
+    progress_at: datetime | None
+
+
+_glanced = attrgetter(*Glance._fields)
+
+
+def glance_at(record: JobRecord) -> Glance:
+    """Return what of *record* is seen at a glance."""
+    return Glance._make(_glanced(record))
 
 
 def is_id(text: object) -> bool:
@@ -170,4 +228,14 @@ class Resume(NamedTuple):
     """Queue a parked job, or a held one; hand out the jobs of a paused queue again."""
 
 
-Command = Cancel | Retry | Discard | Resume
+class Annotate(NamedTuple):
+    """Replace what crossed over with the job, whatever its state: see ``JobRecord.context``.
+
+    From then on it is a job of *principal*.
+    """
+
+    context: str
+    principal: str | None = None
+
+
+Command = Cancel | Retry | Discard | Resume | Annotate

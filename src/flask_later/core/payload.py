@@ -10,18 +10,21 @@ Reading never imports a module and never calls a constructor of the application.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from json import JSONEncoder
-from typing import TypeGuard, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from json import JSONEncoder, encoder
+from json.encoder import encode_basestring_ascii as _quote
+from typing import Any, TypeGuard, cast
 
 from flask_later.errors import MalformedPayloadError, NotSerializableError, PayloadTooLargeError
 
+from .advice import advice_for
 from .decoding import read
 from .encoding import ENCODERS, Json, Refusal, encode, has_plain_keys
-from .hints import hint_for
 
 
-def dumps(value: object, *, where: str = "value", max_bytes: int | None = None) -> str:
+def dumps(
+    value: object, *, where: str = "value", max_bytes: int | None = None, setting: str = ""
+) -> str:
     """Return *value* as ASCII text; *where* names it in errors.
 
     :raises NotSerializableError: It, or something in it, would not come back as it is.
@@ -33,7 +36,10 @@ def dumps(value: object, *, where: str = "value", max_bytes: int | None = None) 
         encoded = encode(value, 0)
     except Refusal as refusal:
         raise _error(refusal, where, None) from None
-    return _written(encoded, where, max_bytes)
+    text = _write_json(encoded)
+    if max_bytes is not None and len(text) > max_bytes:
+        raise PayloadTooLargeError(where, len(text), max_bytes, setting)
+    return text
 
 
 def loads(text: str) -> object:
@@ -51,10 +57,12 @@ def dump_call(
     task: str,
     names: Sequence[str],
     max_bytes: int | None = None,
+    setting: str = "",
 ) -> str:
     """Return the arguments of a call as ASCII text, ``[[args...], {kwargs...}]``.
 
-    *task* and *names*, those of the positional parameters, appear in errors only.
+    *task*, *names*, those of the positional parameters, and *setting*, which sets *max_bytes*,
+    appear in errors only.
 
     :raises NotSerializableError: An argument would not come back as it is.
     :raises PayloadTooLargeError: The text is longer than *max_bytes*.
@@ -73,7 +81,10 @@ def dump_call(
         raise _error(refusal, _argument(place, names), task) from None
     if named and not has_plain_keys(named):
         named = {"$dict": [[encode(name, 0), value] for name, value in named.items()]}
-    return _written([positional, named], f"The call of {task}", max_bytes)
+    text = _write_json([positional, named])
+    if max_bytes is not None and len(text) > max_bytes:
+        raise PayloadTooLargeError(f"The call of {task}", len(text), max_bytes, setting)
+    return text
 
 
 def load_call(text: str) -> tuple[tuple[object, ...], dict[str, object]]:
@@ -105,15 +116,26 @@ def _argument(place: int | str, names: Sequence[str]) -> str:
 
 def _error(refusal: Refusal, where: str, task: str | None) -> NotSerializableError:
     cls = type(refusal.value)
-    hint = refusal.hint or hint_for(cls, task, ENCODERS)
-    return NotSerializableError(where + refusal.path, cls.__name__, hint)
+    advice = refusal.advice or advice_for(cls, task, ENCODERS)
+    return NotSerializableError(where + refusal.path, cls.__name__, advice)
 
 
-def _written(encoded: Json, what: str, max_bytes: int | None) -> str:
-    text = _write_json(encoded)
-    if max_bytes is not None and len(text) > max_bytes:
-        raise PayloadTooLargeError(what, len(text), max_bytes)
-    return text
+def _make_writer() -> Callable[[Json], str]:
+    """Return what writes JSON: the encoder in C, which ``JSONEncoder`` makes anew for each text.
+
+    That takes as long as to write a short one. How it is made is nobody's promise, so it is tried.
+    """
+    plain = JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":"))
+    sample: Json = ["\u00e4", {"a": None, "b": [True, 1, 0.5]}]
+    try:
+        make = cast("Any", encoder).c_make_encoder
+        write: Callable[[Json, int], Iterable[str]] = make(
+            None, plain.default, _quote, None, ":", ",", False, False, False
+        )
+        works = "".join(write(sample, 0)) == plain.encode(sample)
+    except (AttributeError, TypeError):
+        return plain.encode
+    return (lambda value: "".join(write(value, 0))) if works else plain.encode
 
 
-_write_json = JSONEncoder(allow_nan=False, check_circular=False, separators=(",", ":")).encode
+_write_json = _make_writer()

@@ -38,6 +38,15 @@ class Failure(Exception):  # noqa: N818 - the task's own word
         self.message = message
 
 
+class FailedWith(Exception):  # noqa: N818 - what becomes of a task, and not an error of its own
+    """Raised around a task: it has failed with *error*, and leaves a *result* all the same."""
+
+    def __init__(self, error: Exception, result: object) -> None:
+        super().__init__(error)
+        self.error = error
+        self.result = result
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
     """How often a task that raises is tried, and how long to wait in between.
@@ -69,14 +78,18 @@ class Retry:
 
     def delay_after(self, failures: int, error: BaseException, rng: random.Random) -> float | None:
         """Return the seconds to wait after failure number *failures*, or None to give up."""
-        if failures >= self.max_attempts or not isinstance(error, self.on):
-            return None
-        if isinstance(error, self.give_up_on):
+        if not self.is_worth(failures, error):
             return None
         # In floats, because a timedelta overflows long before they do.
         doublings = min(failures - 1, _MOST_DOUBLINGS)
         ceiling = min(seconds("cap", self.cap), seconds("backoff", self.backoff) * 2.0**doublings)
         return rng.uniform(0.0, ceiling) if self.jitter else ceiling
+
+    def is_worth(self, failures: int, error: BaseException) -> bool:
+        """Whether another attempt follows on failure number *failures*."""
+        if failures >= self.max_attempts or not isinstance(error, self.on):
+            return False
+        return not isinstance(error, self.give_up_on)
 
 
 def _require_errors(key: str, value: ErrorTypes) -> None:

@@ -5,37 +5,44 @@ The table they form is drawn in ``docs/design/states.md``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from flask_later.core.exchange import Again, Cancelled, Failed, Outcome, Parked, Released, Succeeded
 from flask_later.core.job import (
     FINISHED,
     WAITING,
+    Annotate,
     Cancel,
     Command,
     Discard,
     ErrorRecord,
     JobRecord,
     JobState,
+    Progress,
     Resume,
     Retry,
     StopReason,
     UniqueUntil,
 )
-from flask_later.core.store import (
-    MAX_CRASHES,
-    Again,
-    Cancelled,
-    Failed,
-    Outcome,
-    Parked,
-    Released,
-    Succeeded,
-)
 from flask_later.errors import InvalidTransitionError
 
+#: A job whose worker died this many times is failed: it probably kills them.
+MAX_CRASHES = 3
 #: The type of the error of a job that was cancelled because it had expired.
 EXPIRED = "JobExpired"
+
+# Nearly every job is claimed and succeeds. These two changes are written by the places of fields:
+# _replace() takes three times as long, and more than all else that a store in memory does.
+_STATE, _FENCE, _ATTEMPTS, _WORKER, _STARTED_AT, _FINISHED_AT = map(
+    JobRecord._fields.index,
+    ("state", "fence", "attempts", "worker", "started_at", "finished_at"),
+)
+_RESULT, _ERROR, _STOP, _PROGRESS, _PROGRESS_AT, _PARKED_FOR = map(
+    JobRecord._fields.index,
+    ("result", "error", "stop", "progress", "progress_at", "parked_for"),
+)
 
 _RETRYABLE = frozenset({JobState.FAILED, JobState.CANCELLED})
 _RESUMABLE = frozenset({JobState.PARKED, JobState.HELD})
@@ -54,11 +61,19 @@ def has_begun(record: JobRecord) -> bool:
 
 def holds_key(record: JobRecord, now: datetime) -> bool:
     """Whether the job keeps others away from its unique key."""
+    if record.unique_until is UniqueUntil.GONE:
+        return True
     if record.key_free_at is not None and now < record.key_free_at:
         return True
     if record.unique_until is UniqueUntil.STARTED:
         return record.state in WAITING and not has_begun(record)
     return record.state not in FINISHED
+
+
+def end_of(record: JobRecord) -> datetime:
+    """Return when a finished job ended, or its key is free, if that is later."""
+    ended = record.finished_at or record.created_at
+    return ended if record.key_free_at is None else max(ended, record.key_free_at)
 
 
 def is_expired(record: JobRecord, now: datetime) -> bool:
@@ -85,32 +100,48 @@ def may_share(first: JobRecord, other: JobRecord) -> bool:
 
 def claimed(record: JobRecord, worker: str, now: datetime) -> JobRecord:
     """A queued job handed to *worker*."""
-    return record._replace(
-        state=JobState.RUNNING,
-        fence=record.fence + 1,
-        attempts=record.attempts + 1,
-        worker=worker,
-        started_at=now,
-        progress=None,
-        parked_for=None,
-    )
+    fields: list[Any] = [*record]
+    fields[_STATE] = JobState.RUNNING
+    fields[_FENCE] = record.fence + 1
+    fields[_ATTEMPTS] = record.attempts + 1
+    fields[_WORKER] = worker
+    fields[_STARTED_AT] = now
+    fields[_PROGRESS] = fields[_PROGRESS_AT] = fields[_PARKED_FOR] = None
+    return JobRecord._make(fields)
 
 
-def is_settled(record: JobRecord, fence: int) -> bool:
-    """Whether the attempt *fence* was the job's last and has already been settled."""
-    return record.fence == fence and record.state is not JobState.RUNNING
+def _succeeded(record: JobRecord, result: str, now: datetime) -> JobRecord:
+    fields: list[Any] = [*record]
+    fields[_STATE] = JobState.SUCCEEDED
+    fields[_RESULT] = result
+    fields[_FINISHED_AT] = now
+    fields[_ERROR] = fields[_WORKER] = fields[_STOP] = None
+    return JobRecord._make(fields)
+
+
+def advanced(record: JobRecord, progress: Progress, now: datetime) -> JobRecord:
+    """A job whose running attempt has come so far."""
+    return record._replace(progress=progress, progress_at=now)
+
+
+def settled_once(record: JobRecord | None, outcome: Outcome, now: datetime) -> JobRecord | None:
+    """A job after *outcome*: as it is, if that attempt was settled before. None: it is stale."""
+    if record is None or record.fence != outcome.claim.fence:
+        return None
+    return settled(record, outcome, now) if record.state is JobState.RUNNING else record
 
 
 def settled(record: JobRecord, outcome: Outcome, now: datetime) -> JobRecord:
     """A running job after *outcome*, which carries its fence."""
+    if isinstance(outcome, Succeeded):
+        return _succeeded(record, outcome.result, now)
     match outcome:
-        case Succeeded(_, result):
-            return _finished(record, JobState.SUCCEEDED, now, result=result, error=None)
-        case Failed(_, error, taken):
+        case Failed(_, error, taken, result):
             return _finished(
                 record,
                 JobState.FAILED,
                 now,
+                result=result,
                 error=error,
                 failures=record.failures + 1,
                 fence=record.fence + taken,
@@ -171,6 +202,34 @@ def rescued(record: JobRecord, now: datetime) -> JobRecord:
     return _finished(record, JobState.FAILED, now, error=error, crashes=crashes, fence=fence)
 
 
+def has_last_chance(record: JobRecord) -> bool:
+    """Whether the job is failed if its worker dies once more.
+
+    A worker runs one of those at a time, so that the one that kills takes no other along.
+    """
+    return record.crashes >= MAX_CRASHES - 1
+
+
+def rescued_together(lost: Sequence[JobRecord], now: datetime) -> list[JobRecord]:
+    """The running jobs of workers that died. Those that waited for their turn never began."""
+    turns: dict[str | None, JobRecord] = {}
+    for record in filter(has_last_chance, lost):
+        first = turns.setdefault(record.worker, record)
+        if (record.started_at or now) < (first.started_at or now):
+            turns[record.worker] = record
+    return [
+        released(record, now, begun=False)
+        if has_last_chance(record) and turns[record.worker] is not record
+        else rescued(record, now)
+        for record in lost
+    ]
+
+
+def has_crashed(before: JobRecord, after: JobRecord) -> bool:
+    """Whether a rescue counts as a crash of the job; one that had not begun is only given back."""
+    return after.crashes > before.crashes or after.state is not JobState.QUEUED
+
+
 def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
     """The job after a user's *command*.
 
@@ -190,6 +249,7 @@ def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
                 failures=0,
                 crashes=0,
                 releases=0,
+                result=None,
                 error=None,
                 finished_at=None,
                 expires_at=None,
@@ -198,6 +258,8 @@ def commanded(record: JobRecord, command: Command, now: datetime) -> JobRecord:
             return resumed(record, now)
         case Discard() if record.state in _DISCARDABLE:
             return record
+        case Annotate(context, principal):
+            return record._replace(context=context, principal=principal)
         case _:
             name = type(command).__name__.lower()
             raise InvalidTransitionError(record.id, record.state.value, name)

@@ -7,22 +7,26 @@ An author of a store implements :class:`Store` and proves it with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal, NamedTuple
 
+from flask_later.core.exchange import Claim, Handover, Note, Outcome, Want
+from flask_later.core.files import JobFiles
 from flask_later.core.job import (
     Command,
-    ErrorRecord,
+    Glance,
     Hint,
     JobRecord,
     JobState,
     LogLine,
-    Progress,
     Resume,
     StopReason,
+    glance_at,
 )
+from flask_later.errors import UnsupportedError
 
 #: Who can see a store: one process, all processes of a machine, or several machines.
 Reach = Literal["process", "machine", "network"]
@@ -39,110 +43,10 @@ LEASE = 30.0
 REHINT_AFTER = 5.0
 #: The most hints to one queue that one sweep returns because of that.
 MAX_REHINTS = 1000
-#: A job whose worker died this many times is failed: it probably kills them.
-MAX_CRASHES = 3
 #: The most expired jobs that one exchange cancels on its way to one that it can hand out.
 MAX_EXPIRED = 100
 #: The most rows that one read returns.
 MAX_PAGE = 1000
-
-
-class Claim(NamedTuple):
-    """The right to run a job and to settle it, as long as the store's fence is still this one."""
-
-    job_id: str
-    fence: int
-
-
-class Succeeded(NamedTuple):
-    """The function returned; ``result`` is JSON text."""
-
-    claim: Claim
-    result: str
-
-
-class Failed(NamedTuple):
-    """The job failed for good.
-
-    ``taken``: the attempt was taken from a thread that still runs, so whatever it writes from now
-    on has to be stale.
-    """
-
-    claim: Claim
-    error: ErrorRecord
-    taken: bool = False
-
-
-class Again(NamedTuple):
-    """Run it again at ``run_at``. With an ``error`` it counts as a failure, without it does not."""
-
-    claim: Claim
-    run_at: datetime
-    error: ErrorRecord | None = None
-    taken: bool = False
-
-
-class Released(NamedTuple):
-    """The attempt is given back and does not count: its process stops, or it never began.
-
-    One that has not ``begun`` is not even counted as given back.
-    """
-
-    claim: Claim
-    begun: bool = True
-
-
-class Cancelled(NamedTuple):
-    """The running attempt followed a request to cancel."""
-
-    claim: Claim
-
-
-class Parked(NamedTuple):
-    """The code here cannot run the job: ``signature`` is the digest it did not fit, if any."""
-
-    claim: Claim
-    error: ErrorRecord
-    signature: str | None = None
-
-
-Outcome = Succeeded | Failed | Again | Released | Cancelled | Parked
-
-
-class Want(NamedTuple):
-    """What a worker asks for: up to ``limit`` jobs.
-
-    ``queues`` in strict order, or None for any queue, best rank first. ``prefer`` names a queue to
-    look at first, and its job if that one is the queue's best.
-    """
-
-    limit: int = 1
-    queues: tuple[str, ...] | None = None
-    prefer: Hint | None = None
-
-
-NOTHING = Want(limit=0)
-
-
-class Handover(NamedTuple):
-    """What :meth:`Store.exchange` did: claimed records, and each outcome as done or stale.
-
-    ``cancelled``: what it cancelled although no outcome says so. Somebody had asked to cancel a job
-    that would have waited again, or a job had expired.
-    """
-
-    claimed: Sequence[JobRecord] = ()
-    done: Sequence[Claim] = ()
-    stale: Sequence[Claim] = ()
-    cancelled: Sequence[JobRecord] = ()
-
-
-class Note(NamedTuple):
-    """News of a running attempt: its progress, if it changed, and new log lines."""
-
-    claim: Claim
-    progress: Progress | None = None
-    lines: Sequence[str] = ()
 
 
 class Added(NamedTuple):
@@ -229,12 +133,29 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
+class Salvage(NamedTuple):
+    """What :meth:`Store.salvage` has saved, and what it could not."""
+
+    jobs: int
+    log_lines: int
+    #: The ids of lost jobs, as far as they are known.
+    lost: Sequence[str]
+    #: The most jobs that may be lost besides, of which nothing is known.
+    unknown: int
+    #: What else was not saved as a whole, in words.
+    incomplete: Sequence[str]
+    #: Whether the new store is known by the name of the old one.
+    same_identity: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The bounds that a store keeps."""
 
     #: Jobs that may wait; one more is refused with ``QueueFullError``.
     max_pending: int = 100_000
+    #: Jobs of one principal that may wait; one more is refused with ``PrincipalQueueFullError``.
+    max_pending_per_principal: int | None = None
     #: How long a record is kept after its end, by state.
     keep: Mapping[JobState, timedelta] = field(
         default_factory=lambda: {
@@ -275,6 +196,18 @@ class Store(ABC):
     #: Seconds after which the jobs of a dead worker run again; infinity for never.
     rescue_after: float
 
+    @property
+    def files(self) -> JobFiles:
+        """Where files are kept that belong to its jobs.
+
+        :raises UnsupportedError: if this store keeps none.
+        """
+        raise UnsupportedError(
+            "What is larger than 64 kB",
+            f"the store {self.place} keeps no files",
+            "Set LATER_STORE = 'sqlite:///later.sqlite3'.",
+        )
+
     @abstractmethod
     def open(self) -> None:
         """Make the store usable in this process, and again in a child after a fork.
@@ -306,7 +239,26 @@ class Store(ABC):
         (:func:`~flask_later.core.states.holds_key`) is not stored; the answer is that job.
 
         :raises QueueFullError: if they would exceed the limit; then none of them is stored.
+        :raises PrincipalQueueFullError: if they would exceed that of a principal; likewise.
         """
+
+    def add_within(
+        self,
+        records: Sequence[JobRecord],
+        transaction: object,
+        committed: Callable[[Sequence[JobRecord]], None],
+    ) -> Sequence[Added]:
+        """As :meth:`add`, in the caller's own transaction: stored are they if that is committed.
+
+        :param transaction: what the caller has it in, such as a SQLAlchemy session.
+        :param committed: is called after its end with those that are stored then, if any are.
+        :raises UnsupportedError: if the store does not share the database of that transaction.
+        """
+        raise UnsupportedError(
+            "within=",
+            f"the store {self.place} is in no database that it could share with the app",
+            "Set LATER_STORE to the database of the app, such as 'postgresql://...'.",
+        )
 
     @abstractmethod
     def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
@@ -341,6 +293,8 @@ class Store(ABC):
         :raises JobNotFoundError: if there is no such job.
         :raises InvalidTransitionError: if its state does not allow it.
         :raises UniqueKeyTakenError: if another job holds its unique key now.
+        :raises PrincipalQueueFullError: if too many jobs wait of the principal that it becomes one
+            of; nothing is changed then.
         """
 
     @abstractmethod
@@ -350,6 +304,11 @@ class Store(ABC):
     @abstractmethod
     def get(self, ids: Iterable[str]) -> Mapping[str, JobRecord]:
         """Return the records of *ids*; those that do not exist are left out."""
+
+    def glance(self, job_id: str) -> Glance | None:
+        """Return how a job is, if there is one, to whoever wants to know nothing more."""
+        record = self.get([job_id]).get(job_id)
+        return None if record is None else glance_at(record)
 
     @abstractmethod
     def find(
@@ -427,3 +386,17 @@ class Store(ABC):
         Changes nothing. It may take long, so each finding comes as soon as it is known.
         """
         return iter(())
+
+    def salvage(self, target: Path, step: Callable[[int, int], None]) -> Salvage:
+        """Copy what can be read of a damaged store into a new one, for ``flask later recover``.
+
+        The store need not be open, and is not changed.
+
+        :param step: is called with how far it is, and how far it will be at the end.
+        :raises UnsupportedError: if nothing of this kind can be damaged so.
+        """
+        raise UnsupportedError(
+            "flask later recover",
+            f"the store {self.place} is no file",
+            "It saves what can be read of a SQLite file.",
+        )

@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from flask_later.core.engine import Engine, Ran, Run, ServeOptions
+from flask_later.core.engine import Engine, Run, ServeOptions
 from flask_later.core.job import Hint
 from flask_later.core.store import Store
+from flask_later.errors import StoreError
 from flask_later.logs import Log
 from flask_later.runtime.threads import ThreadGroup, call_until_ended
 
@@ -58,8 +59,8 @@ class NativeEngine(Engine):
     def _work(self) -> None:
         while self._goes_on():
             try:
-                if self._run(None, self._goes_on) is not Ran.RAN:
-                    self._sleep()
+                self._run(None, self._goes_on)
+                self._sleep()
             except BaseException:
                 _logger.exception("a worker thread met an error that is not a task's; it goes on")
                 self._closing.wait(_PAUSE)
@@ -71,7 +72,13 @@ class NativeEngine(Engine):
         slept = _NAP
         while slept >= _NAP and self._goes_on():
             began = time.monotonic()
-            self._store.wait(self._queues, _NAP)
+            try:
+                self._store.wait(self._queues, _NAP)
+            except StoreError as error:
+                # Whoever claims meets it as well, and knows what to do about it.
+                _logger.warning("a worker thread could not wait for work. %s", error)
+                self._closing.wait(_PAUSE)
+                return
             slept = time.monotonic() - began
 
     def _goes_on(self) -> bool:

@@ -184,9 +184,16 @@ class Callbacks:
     # Runs on the caller's thread
 
     def run_here(self, callbacks: Sequence[Callback]) -> None:
-        """Run *callbacks* now. For a process that ends with its response."""
-        for callback in callbacks:
-            self._run(callback)
+        """Run *callbacks* now. For a process that ends with its response.
+
+        Ctrl-C ends that process as well: what has not begun by then is dropped, and reported.
+        """
+        left = deque(callbacks)
+        try:
+            while left:
+                self._run(left.popleft())
+        finally:
+            self._drop(left)
 
     def run_pending(self) -> int:
         """Run all that waits, and what that hands over in turn; return how many ran."""
@@ -289,11 +296,14 @@ class Callbacks:
     def _drop_what_is_left(self) -> None:
         # What a stuck thread still has before it counts too: who takes a callback, owns it.
         batches = [*self._take_all(), *list(self._busy)]
-        dropped = [each.name for batch in batches for each in batch.callbacks if each.cancel()]
+        self._drop(each for batch in batches for each in batch.callbacks)
+
+    def _drop(self, callbacks: Iterable[Callback]) -> None:
+        dropped = [each.name for each in callbacks if each.cancel()]
         if not dropped:
             return
         _logger.error(
-            "%d callbacks were dropped since the process stops: %s", len(dropped), _listed(dropped)
+            "callbacks dropped since the process stops: %d (%s)", len(dropped), _listed(dropped)
         )
         _send_dropped(self._app, dropped, STOPPED)
 
@@ -313,7 +323,7 @@ class _Refusals:
         count = self._count(len(names))
         if count:
             _logger.warning(
-                "%d callbacks were dropped for want of a place, at last: %s. Raise "
+                "callbacks dropped for want of a place: %d, the last of them %s. Raise "
                 "LATER_MAX_CALLBACKS or LATER_CALLBACK_THREADS, or make a task of the work.",
                 count,
                 _listed(names),

@@ -15,6 +15,7 @@ from flask_later.logs import Log
 _logger = Log(__name__)
 
 _NO_REQUEST = "outside of request context"
+_NO_HOST = "Unable to build URLs outside an active request"
 
 
 class JobContext:
@@ -92,7 +93,14 @@ def explain_request_use(error: BaseException, task: str) -> None:
     """Say what to do instead, if *error* is Flask's about a missing request."""
     # Its text itself is looked at, since a __str__ of somebody's may raise.
     text = error.args[0] if error.args else None
-    if isinstance(error, RuntimeError) and isinstance(text, str) and _NO_REQUEST in text:
+    if not isinstance(error, RuntimeError) or not isinstance(text, str):
+        return
+    if _NO_HOST in text:
+        error.add_note(
+            f"No request enqueued this job of task {task!r}, so there is no host to build on. Set "
+            f"LATER_BASE_URL = 'https://shop.example/'."
+        )
+    if _NO_REQUEST in text:
         function = task.rpartition(".")[2]
         error.add_note(
             f"Task {task!r} used 'request', 'session' or what builds on them. Tasks run after the "

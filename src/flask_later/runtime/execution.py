@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import traceback
 from collections.abc import Callable, Coroutine
@@ -14,9 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from flask_later import signals
 from flask_later.core import payload
-from flask_later.core.job import ErrorRecord, JobRecord, StopReason
-from flask_later.core.retry import Failure, Retry, TryAgain
-from flask_later.core.store import (
+from flask_later.core.exchange import (
     Again,
     Cancelled,
     Claim,
@@ -26,13 +23,15 @@ from flask_later.core.store import (
     Released,
     Succeeded,
 )
+from flask_later.core.job import ErrorRecord, JobRecord, StopReason
+from flask_later.core.retry import FailedWith, Failure, Retry, TryAgain
 from flask_later.errors import (
     MalformedPayloadError,
     NotSerializableError,
     PayloadTooLargeError,
     UnknownClassError,
-    closest,
 )
+from flask_later.errors.words import closest
 from flask_later.runtime.context import JobContext, explain_request_use
 from flask_later.runtime.threads import is_interrupt
 from flask_later.tasks import snapshot
@@ -44,8 +43,9 @@ from flask_later.tasks.task import Task
 #: Characters kept of an error's message, and of its traceback (the end of it).
 _MAX_MESSAGE, _MAX_TRACEBACK = 2_000, 16_000
 
-#: Where the frames stand that lead to a task.
-_LEADING = (str(Path(__file__).parents[1]), str(Path(asyncio.__file__).parent))
+#: Where the frames stand that lead to a task. asyncio is beside traceback, and is not imported for
+#: apps that have no use for it.
+_LEADING = (str(Path(__file__).parents[1]), str(Path(traceback.__file__).parent / "asyncio"))
 
 #: Runs a coroutine to its end on the caller's thread.
 RunCoroutine = Callable[[Coroutine[Any, Any, Any], Attempt], Any]
@@ -114,15 +114,29 @@ def _run(
             # Also of a decorator that knows nothing of the async function it wraps.
             if isinstance(result, CoroutineType):
                 result = run_coroutine(cast("Coroutine[Any, Any, Any]", result), attempt)
-    except JobStopped as stopped:
-        return Ended(_stopped(attempt.claim, stopped.reason), stopped)
     except BaseException as error:
         if is_interrupt(error):
             raise
-        explain_request_use(error, attempt.task)
-        retry = call.task.options.retry
-        return judge(attempt.claim, retry, record.failures, error, state.clock.now())
+        # One that nobody asked for is a failure: given back, the job would run at once, for ever.
+        if isinstance(error, JobStopped) and attempt.cancelled:
+            return Ended(_stopped(attempt), error)
+        return _raised(state, call, attempt, record, error)
     return _returned(state, attempt.claim, result)
+
+
+def _raised(
+    state: AppState, call: Call, attempt: Attempt, record: JobRecord, error: BaseException
+) -> Ended:
+    left = None
+    if isinstance(error, FailedWith):
+        left, error = error.result, error.error
+    explain_request_use(error, attempt.task)
+    retry = call.task.options.retry
+    ended = judge(attempt.claim, retry, record.failures, error, state.clock.now())
+    if left is None or not isinstance(ended.outcome, Failed):
+        return ended
+    text = _stored(state, left)
+    return ended._replace(outcome=ended.outcome._replace(result=text))
 
 
 def judge(
@@ -177,15 +191,21 @@ def _frames(error: BaseException) -> TracebackType | None:
 
 def _returned(state: AppState, claim: Claim, result: object) -> Ended:
     try:
-        text = payload.dumps(result, where="the result", max_bytes=state.settings.max_result)
+        text = _stored(state, result)
     except (NotSerializableError, PayloadTooLargeError) as error:
         # Not tried again: the function has done its work, and would do it twice.
         return Ended(Failed(claim, describe(error)), error)
     return Ended(Succeeded(claim, text))
 
 
-def _stopped(claim: Claim, reason: StopReason) -> Outcome:
-    return Cancelled(claim) if reason is StopReason.CANCELLED else Released(claim)
+def _stored(state: AppState, result: object) -> str:
+    limit = state.settings.max_result
+    return payload.dumps(result, where="the result", max_bytes=limit, setting="LATER_MAX_RESULT")
+
+
+def _stopped(attempt: Attempt) -> Outcome:
+    cancelled = attempt.stop_reason is StopReason.CANCELLED
+    return Cancelled(attempt.claim) if cancelled else Released(attempt.claim)
 
 
 def _unknown_task(state: AppState, record: JobRecord) -> ErrorRecord:

@@ -27,6 +27,8 @@ _HOLD = 0.005
 _SHORT = 0.002
 #: Seconds between two looks of another thread at what a thread has in hand.
 _LOOK_EVERY = 0.02
+#: Seconds for which the thread waits for more to come, where it has done all there was.
+GATHER = 0.002
 #: Seconds after which a claim is doubtful: the process was stopped, say, and taken for dead.
 _FRESH_FOR = 1.0
 
@@ -44,6 +46,8 @@ class Pace:
     def note(self, task: str, seconds: float) -> None:
         """Keep that a job of *task* took so long. Only tasks that are registered come here."""
         known = self._took.get(task)
+        # Not for a single one that was long: its thread may have been kept from running.
+        seconds = min(seconds, 1.5 * _SHORT)
         self._took[task] = seconds if known is None else (known + seconds) / 2
 
 
@@ -54,6 +58,8 @@ class Hand(Generic[T]):
         self._claimed: deque[JobRecord] = deque()
         self._ended: deque[T] = deque()
         self._count = 0
+        self._claims = 0
+        self._took_all = False
         self._claimed_at = time.monotonic()
         #: Since when its thread has been at the same job.
         self.busy_since = self._claimed_at
@@ -76,9 +82,16 @@ class Hand(Generic[T]):
         """What it has claimed and not begun."""
         return [*self._claimed]
 
-    def claim(self, records: Iterable[JobRecord]) -> None:
-        """Take *records*, once all before them have begun."""
+    @property
+    def may_gather(self) -> bool:
+        """Whether short jobs come one after the other, so that the next may share a commit."""
+        return self._claims > 1 and self._took_all and not self.is_overdue
+
+    def claim(self, records: Iterable[JobRecord], wanted: int) -> None:
+        """Take *records*, once all before them have begun; so many were *wanted*."""
         self._claimed.extend(records)
+        self._claims += 1
+        self._took_all = len(self._claimed) < wanted
         self._count = len(self._claimed)
         self._claimed_at = self.busy_since = time.monotonic()
 
@@ -102,6 +115,8 @@ class Hand(Generic[T]):
         if not self._count:
             return 1
         each = (time.monotonic() - self._claimed_at) / self._count
+        if each >= _SHORT:
+            return 1
         return max(1, min(2 * self._count, _MOST, int(_HOLD / max(each, 1e-6))))
 
 

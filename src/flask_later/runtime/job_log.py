@@ -9,8 +9,7 @@ from typing import Any
 from flask_later import signals
 from flask_later.core.job import JobRecord
 from flask_later.core.retry import Failure, TryAgain
-from flask_later.core.states import EXPIRED
-from flask_later.core.store import MAX_CRASHES
+from flask_later.core.states import EXPIRED, MAX_CRASHES
 from flask_later.logs import Log
 from flask_later.tasks.current import Attempt, current_attempt
 

@@ -15,44 +15,26 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask_later import signals
 from flask_later.core.engine import Ran, never
 from flask_later.core.job import Hint
+from flask_later.errors import StoreError
 from flask_later.logs import Log
+from flask_later.runtime.beginning import Beginning
 from flask_later.runtime.callbacks import Callbacks
-from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.part import Part
-from flask_later.runtime.services import Services
+from flask_later.runtime.process import Process
 from flask_later.runtime.surroundings import complaints, ends_with_response
-from flask_later.runtime.worker import Worker, WorkerOptions
+from flask_later.runtime.worker import WorkerOptions
+from flask_later.tasks.opening import ProcessLock
 from flask_later.tasks.state import AppState
 
 _logger = Log(__name__)
 
 #: Under which an app's extensions have its lifecycle.
 LIFECYCLE_KEY = "later.lifecycle"
-
-
-class Process(NamedTuple):
-    """What runs for one app in one process."""
-
-    worker: Worker
-    callbacks: Callbacks
-    services: Services
-    maintenance: Maintenance
-
-
-class _ProcessLock:
-    """A lock for each process: one that was held during a fork stays locked in the child."""
-
-    def __init__(self) -> None:
-        self._locks: dict[int, threading.RLock] = {}
-
-    def here(self) -> threading.RLock:
-        # setdefault is atomic.
-        return self._locks.setdefault(os.getpid(), threading.RLock())
 
 
 class Lifecycle:
@@ -64,13 +46,15 @@ class Lifecycle:
         self._get_state = get_state
         self._make = make
         #: Held by whoever makes a process begin, or tells it to end.
-        self._turn = _ProcessLock()
+        self._turn = ProcessLock()
         #: Held until the end of a process, so that the next one begins after it.
-        self._end = _ProcessLock()
+        self._end = ProcessLock()
         self._said: dict[int, set[str]] = {}
         self._pid = 0
         self._process: Process | None = None
         self._stopped = False
+        #: How the process begins, unless it has begun at once.
+        self._beginning: Beginning | None = None
         #: What was told to end and has not yet been waited for.
         self._told: Process | None = None
         #: The process in which a request was seen.
@@ -100,7 +84,27 @@ class Lifecycle:
     def work(self, options: WorkerOptions) -> Process:
         """Run jobs in this process, and nothing else that the app has: it serves nobody."""
         self._works = os.getpid()
-        return self._start(options)
+        process = self._start(options)
+        # Known from now on: one that waits for its first hint is no missing worker. A store that
+        # is busy now learns of it at the first claim.
+        with contextlib.suppress(StoreError):
+            process.worker.register()
+        return process
+
+    def host(self, options: WorkerOptions) -> Process:
+        """Be a worker in a process that an engine's own command has started, and that it serves.
+
+        What was stopped begins anew.
+
+        :raises StoreError: if the store does not answer; the next call tries again.
+        """
+        with self._end.here():
+            if self._stopped and self._pid == os.getpid():
+                self._process = None
+            self._works = os.getpid()
+            process = self._start(options, embedded=False)
+            process.worker.register()
+            return process
 
     def callbacks(self, environ: Mapping[str, Any]) -> Callbacks:
         """Return the callbacks of this process; a request came in, so it serves from now on."""
@@ -123,6 +127,11 @@ class Lifecycle:
         """Return what runs in this process, or None if it does not serve."""
         return self._process if self._pid == os.getpid() else None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether what ran in this process was told to stop: nobody should wait for it."""
+        return self._stopped and self._pid == os.getpid()
+
     def run(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran:
         """Run a job on this process' worker: what the engine is bound to."""
         process = self.current()
@@ -144,31 +153,70 @@ class Lifecycle:
     def _complain(self, environ: Mapping[str, Any]) -> None:
         """Say once in each process what its surroundings make impossible."""
         said = self._said.setdefault(os.getpid(), set())
-        for complaint in complaints(environ, self._get_state().store):
+        for complaint in complaints(environ, self._get_state().parts.store):
             if complaint not in said:
                 said.add(complaint)
                 _logger.warning(complaint)
 
-    def _start(self, options: WorkerOptions | None = None) -> Process:
+    def _start(self, options: WorkerOptions | None = None, *, embedded: bool = True) -> Process:
         with self._turn.here():
             if self._process is not None and self._pid == os.getpid():
                 return self._process
             state = self._get_state()
-            state.store.open()
+            if state.parts.manual or options is not None:
+                state.opening.open()
             process = self._make(options)
             # Known before its threads run, since they ask for it.
             self._process, self._pid, self._stopped = process, os.getpid(), False
-            if not state.parts.manual:
-                _exits.add(self)
-                try:
-                    (_begin if options is None else _begin_to_work)(state, process)
-                except BaseException:
-                    # No thread could be started: the next request tries again.
-                    self._process = None
-                    _tell(process)
-                    process.maintenance.stop()
-                    raise
-            return process
+            self._beginning = None
+            if state.parts.manual:
+                return process
+            _exits.add(self)
+            if options is not None:
+                self._begin_to_work(state, process, embedded=embedded)
+                return process
+            beginning = self._begin(state, process)
+        # Not within the turn, which it needs.
+        beginning.wait()
+        return process
+
+    def _begin(self, state: AppState, process: Process) -> Beginning:
+        def at_once() -> None:
+            process.callbacks.start()
+            process.services.start()
+
+        def open_store() -> None:
+            state.opening.open()
+
+        def with_store() -> None:
+            self._begin_to_work(state, process, embedded=bool(state.settings.embedded))
+
+        beginning = Beginning(at_once, open_store, with_store, lambda: self._give_up(process))
+        self._beginning = beginning
+        try:
+            beginning.start()
+        except RuntimeError:
+            # There is no thread: the next request tries again.
+            self._process = None
+            raise
+        return beginning
+
+    def _begin_to_work(self, state: AppState, process: Process, *, embedded: bool) -> None:
+        with self._turn.here():
+            if self.current() is not process or self._stopped:
+                return
+            process.maintenance.start()
+            if embedded:
+                process.worker.start()
+        signals.send(signals.worker_started, state.app, worker=process.worker.id)
+
+    def _give_up(self, process: Process) -> None:
+        """End what of *process* has begun, as far as it got; the next request makes another."""
+        with self._turn.here():
+            if self.current() is process and not self._stopped:
+                self._process = None
+        _tell(process)
+        _finish(process, time.monotonic() + self.shutdown_timeout)
 
     def stop(self, timeout: float) -> None:
         """Take no more, tell what runs, wait *timeout* seconds, report what is left.
@@ -191,9 +239,11 @@ class Lifecycle:
                 return False
             self._stopped = True
             if self._get_state().parts.manual:
-                self._get_state().store.close()
+                self._get_state().opening.close()
                 return False
             self._told = process
+            if self._beginning is not None:
+                self._beginning.stop()
             _tell(process)
         return True
 
@@ -203,29 +253,15 @@ class Lifecycle:
             process, self._told = self._told, None
             if process is None:
                 return True
-            patient = _finish(process, deadline)
+            begun = self._beginning is None or _join(self._beginning, deadline)
+            patient = _finish(process, deadline if begun else 0.0) and begun
             if self.current() is process:
-                self._get_state().store.close()
+                self._get_state().opening.close()
             return patient
 
     @property
     def shutdown_timeout(self) -> float:
         return self._get_state().settings.shutdown_timeout
-
-
-def _begin(state: AppState, process: Process) -> None:
-    process.callbacks.start()
-    process.services.start()
-    process.maintenance.start()
-    if state.settings.embedded:
-        process.worker.start()
-    signals.send(signals.worker_started, state.app, worker=process.worker.id)
-
-
-def _begin_to_work(state: AppState, process: Process) -> None:
-    process.maintenance.start()
-    process.worker.start()
-    signals.send(signals.worker_started, state.app, worker=process.worker.id)
 
 
 def _tell(process: Process) -> None:

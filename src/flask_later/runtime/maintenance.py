@@ -11,6 +11,7 @@ from blinker import NamedSignal
 from flask_later import signals
 from flask_later.core.job import JobRecord, JobState
 from flask_later.core.store import DUE, Swept
+from flask_later.errors import StoreCorruptError
 from flask_later.logs import Log
 from flask_later.runtime.serving import QueueWatch
 from flask_later.runtime.threads import call_until_ended, join_all, start_thread
@@ -38,8 +39,10 @@ class Maintenance:
     def __init__(self, state: AppState, worker: Worker) -> None:
         self._state = state
         self._worker = worker
-        self._queues = QueueWatch(state.store)
+        self._store = state.parts.store
+        self._queues = QueueWatch(self._store)
         self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
         #: The steps that failed at the last look, and how: said once.
         self._failing: dict[str, str] = {}
 
@@ -48,10 +51,12 @@ class Maintenance:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._state.store.wake(())
+        self._store.wake(())
 
     def join(self, deadline: float) -> None:
-        wake = partial(self._state.store.wake, ())
+        if self._thread is None:
+            return
+        wake = partial(self._store.wake, ())
         call_until_ended(wake, partial(join_all, [self._thread]), deadline)
 
     def look(self) -> float:
@@ -67,7 +72,7 @@ class Maintenance:
     def sweep(self) -> Swept:
         """Sweep the store, and say what became of jobs."""
         state = self._state
-        swept = state.store.sweep(_BUDGET, state.registry.digests())
+        swept = self._store.sweep(_BUDGET, state.registry.digests())
         if swept.hints:
             state.engine.deliver(swept.hints)
         for job in swept.crashed:
@@ -108,13 +113,17 @@ class Maintenance:
                 self._stopping.wait(self._try("wait", partial(self._wait, pause)))
 
     def _wait(self, pause: float) -> float:
-        self._state.store.wait((DUE,), pause)
+        self._store.wait((DUE,), pause)
         return 0.0
 
     def _try(self, name: str, step: Callable[[], float]) -> float:
         """Take *step*; one that fails does not keep the others from their work."""
         try:
             pause = step()
+        except StoreCorruptError as error:
+            # Said there, once for all of the process.
+            self._worker.give_up(error)
+            return _REST
         except BaseException as error:
             if self._failing.get(name) != repr(error):
                 self._failing[name] = repr(error)

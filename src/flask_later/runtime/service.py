@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from flask_later.config import seconds
 from flask_later.core.clock import Clock
 from flask_later.errors import ServiceQueueFullError, ServiceStoppedError, UsageError
 
@@ -50,11 +51,6 @@ class App(Protocol):
     @property
     def extensions(self) -> Mapping[str, Any]: ...
     def app_context(self) -> AbstractContextManager[object]: ...
-
-
-def in_seconds(duration: Seconds) -> float:
-    """Return a duration of the public API in seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else duration
 
 
 class Control:
@@ -225,7 +221,9 @@ class ServiceBase:
 
     def wait(self, timeout: Seconds) -> bool:
         """Pause, but no longer than until the stop; return whether the service should end."""
-        return self._bound.control.wait(in_seconds(timeout))
+        # What is left until some moment may well be negative.
+        pause = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        return self._bound.control.wait(pause)
 
     def startup(self) -> None:
         """Run before the first ``handle``, and again after a crash. Does nothing by itself.
@@ -276,7 +274,7 @@ class QueueService(ServiceBase, ABC, Generic[Item]):
         :raises ServiceQueueFullError: if there was no room in that time.
         :raises ServiceStoppedError: if the service should end.
         """
-        self._bound.queue.put(item, in_seconds(timeout))
+        self._bound.queue.put(item, seconds("timeout", timeout))
 
     @property
     def waiting(self) -> int:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
-from flask_later.errors import InvalidSettingError, InvalidTaskError, NameTakenError
+from flask_later.config import seconds
+from flask_later.errors import InvalidTaskError, NameTakenError
+from flask_later.tasks.options import require_name
 
-from .service import QueueService, Seconds, Service, ServiceBase, in_seconds
+from .service import QueueService, Seconds, Service, ServiceBase
 
 S_co = TypeVar("S_co", bound=ServiceBase, covariant=True)
 Registered = TypeVar("Registered", bound="type[ServiceBase] | Callable[..., object]")
-
-_HOOKS = ("startup", "handle", "shutdown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +48,11 @@ class ServiceDefinitions:
         :param every: the pause between two calls of ``handle``.
         :raises InvalidTaskError: if it cannot be a service.
         :raises NameTakenError: if another service has the name.
+        :raises InvalidSettingError: for a name or a pause that there cannot be.
         """
-        definition = _define(target, name, _checked_pause(every))
+        if name is not None:
+            require_name(name)
+        definition = _define(target, name, seconds("every", every))
         for other in self:
             if other.target == target:
                 raise InvalidTaskError(
@@ -92,7 +94,7 @@ def _define(target: object, name: str | None, every: float) -> ServiceDefinition
             "Decorate a subclass of Service or QueueService, or a function.",
         )
     name = name or getattr(target, "__name__", None)
-    if name is None:
+    if name is None or name == "<lambda>":
         raise InvalidTaskError(
             f"The service {target!r}", "has no name of its own", "Give it one: name='...'."
         )
@@ -110,15 +112,27 @@ def _define_class(target: type, name: str, every: float) -> ServiceDefinition[Se
         raise InvalidTaskError(
             what, "has no handle()", "Define handle(self); in a QueueService handle(self, item)."
         )
-    for hook in _HOOKS:
-        _refuse_deferred(f"{what}: its {hook}()", getattr(cls, hook))
+    maxsize = _checked_size(what, cls)
+    _check_hooks(what, cls, () if maxsize is None else ("item",))
     if not _accepts(cls):
         raise InvalidTaskError(
             what,
             "needs constructor arguments, but is made without any",
             "Read what it needs from self.app.config in startup().",
         )
-    return ServiceDefinition(name, cls, cls, every, _checked_size(what, cls))
+    return ServiceDefinition(name, cls, cls, every, maxsize)
+
+
+def _check_hooks(what: str, cls: type[ServiceBase], item: tuple[str, ...]) -> None:
+    for hook, arguments in (("startup", ()), ("handle", item), ("shutdown", ())):
+        _refuse_deferred(f"{what}: its {hook}()", getattr(cls, hook))
+        function = inspect.getattr_static(cls, hook)
+        if inspect.isfunction(function) and not _accepts(function, "self", *arguments):
+            raise InvalidTaskError(
+                f"{what}: its {hook}()",
+                f"takes {inspect.signature(function)}",
+                f"Write: def {hook}({', '.join(('self', *arguments))}).",
+            )
 
 
 def _define_function(
@@ -175,14 +189,6 @@ def _checked_size(what: str, cls: type[ServiceBase]) -> int | None:
             "Set maxsize to 1 or more.",
         )
     return cls.maxsize
-
-
-def _checked_pause(every: Seconds) -> float:
-    seconds = in_seconds(every)
-    # Written so that NaN is refused too.
-    if not 0.0 <= seconds < math.inf:
-        raise InvalidSettingError("every", repr(every), "0 or more seconds, or a timedelta")
-    return seconds
 
 
 def _place(target: object) -> str:

@@ -22,7 +22,7 @@ from flask_later.signals import send, service_failed
 
 from .service import App, Binding, Control, Inbox, QueueService, Service
 from .service_definitions import S_co, ServiceDefinition
-from .threads import join_all, start_thread
+from .threads import join_all, make_thread
 
 #: The pause after the first crash in a row, and the longest; in seconds.
 FIRST_PAUSE = 1.0
@@ -175,7 +175,8 @@ class ServiceThread(Generic[S_co]):
             finally:
                 ended(self)
 
-        self.thread = start_thread(f"later-service-{self._definition.name}", run)
+        self.thread = make_thread(f"later-service-{self._definition.name}", run)
+        self.thread.start()
 
     def is_current(self) -> bool:
         """Whether the service itself asks: it cannot wait for its own end."""
@@ -198,7 +199,7 @@ class ServiceThread(Generic[S_co]):
         dropped = self.inbox.drop() if self.inbox is not None else 0
         if dropped:
             self._logger.warning(
-                "service %r stopped with %d items in its queue; they are lost",
+                "service %r stopped; items lost with its queue: %d",
                 self._definition.name,
                 dropped,
             )
@@ -228,14 +229,16 @@ class ServiceThread(Generic[S_co]):
 
     def _run(self) -> None:
         self._started_up = False
+        crashed = True
         try:
             self._start_up()
             self._handle_until_stopped()
+            crashed = False
         except BaseException as error:
             self._report(error)
         finally:
             if self._started_up:
-                self._shut_down()
+                self._shut_down(crashed)
 
     def _start_up(self) -> None:
         self._facts.begin_run(self.control)
@@ -284,13 +287,15 @@ class ServiceThread(Generic[S_co]):
         taken = self.inbox.take()
         return partial(cast("QueueService[Any]", self.instance).handle, *taken) if taken else None
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, crashed: bool) -> None:
         assert self.instance is not None
         try:
             with self._app.app_context():
                 self.instance.shutdown()
         except BaseException as error:
-            self._facts.note(error)
+            # After a crash mostly its consequence: what it is about stays to be seen.
+            if not crashed:
+                self._facts.note(error)
             self._logger.exception("service %r raised in shutdown()", self._definition.name)
 
     def _report(self, error: BaseException) -> None:

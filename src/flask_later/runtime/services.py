@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar, overload
 
+from flask_later.config import seconds
 from flask_later.core.clock import Clock
 from flask_later.errors import InvalidTaskError, ServiceStoppedError, UnknownServiceError
 from flask_later.logs import Log
 
-from .service import App, Item, QueueService, Seconds, ServiceBase, StopReason, in_seconds
+from .service import App, Item, QueueService, Seconds, ServiceBase, StopReason
 from .service_definitions import S_co, ServiceDefinition
 from .service_thread import Facts, ServiceInfo, ServiceStatus, ServiceThread
 
@@ -77,19 +78,21 @@ class ServiceHandle(Generic[S_co]):
         A service that is still busy is left alone: it ends when its ``handle`` returns. Called
         by the service itself, this only asks for the end and returns False.
         """
+        within = seconds("timeout", timeout)
         with self._lock:
             current = self._halt("stop")
-        return self._wait_for_end(current, in_seconds(timeout))
+        return self._wait_for_end(current, within)
 
     def restart(self, timeout: Seconds = 5.0) -> bool:
         """Stop the service, and start it as soon as it has ended, even if that takes longer.
 
         Return whether it has ended within *timeout* seconds.
         """
+        within = seconds("timeout", timeout)
         with self._lock:
             current = self._halt("restart")
             self._begin()
-        return self._wait_for_end(current, in_seconds(timeout))
+        return self._wait_for_end(current, within)
 
     def put(self: ServiceHandle[QueueService[Item]], item: Item, timeout: Seconds = 0.0) -> None:
         """Queue *item* for a :class:`QueueService`, waiting for room for *timeout* seconds.
@@ -97,6 +100,7 @@ class ServiceHandle(Generic[S_co]):
         :raises ServiceQueueFullError: if there was no room in that time.
         :raises ServiceStoppedError: if the service does not run in this process.
         """
+        within = seconds("timeout", timeout)
         if self._definition.maxsize is None:
             raise InvalidTaskError(
                 f"The service {self.name!r}",
@@ -107,7 +111,7 @@ class ServiceHandle(Generic[S_co]):
             inbox = self._current.inbox if self._current is not None else None
         if inbox is None:
             raise ServiceStoppedError(self.name)
-        inbox.put(item, in_seconds(timeout))
+        inbox.put(item, within)
 
     def close(self, deadline: float | None = None) -> None:
         """Stop the service for good, since the process stops; returns at once.
@@ -136,9 +140,14 @@ class ServiceHandle(Generic[S_co]):
 
     def _launch(self) -> None:
         start = ServiceThread(self._definition, self._app, self._facts, self._clock)
-        # Its thread reports under our lock, so it cannot overtake the two lines below.
-        start.start(self._ended)
-        self._current = start
+        # Known before it runs: a signal of the server may raise here once its thread does. That
+        # reports under our lock, so it cannot overtake the last line.
+        before, self._current = self._current, start
+        try:
+            start.start(self._ended)
+        except RuntimeError:
+            self._current = before
+            raise
         self._facts.begin_start(start.control)
 
     def _ended(self, start: ServiceThread[S_co]) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from flask_later.logs import Log
 from flask_later.runtime.tether import News, Order
 from flask_later.runtime.threads import start_thread
-from flask_later.runtime.worker_process import SIGNALS, STUCK
+from flask_later.runtime.worker_process import DAMAGED, SIGNALS, STUCK, is_ignored
 
 _logger = Log(__name__)
 
@@ -108,7 +108,7 @@ class Supervisor:
         """Supervise until a signal comes, and return the exit code.
 
         0 after the first signal, 128 and its number after the second; 1 if a process had to be
-        killed.
+        killed; :data:`DAMAGED` without a signal, if the store is.
         """
         self._children = [_Child(number + 1) for number in range(self.count)]
         with self._signals():
@@ -118,6 +118,10 @@ class Supervisor:
                 event = self._next(self._until_next_start())
                 if isinstance(event, _Signalled):
                     return self._stop()
+                if isinstance(event, _Ended) and event.code == DAMAGED:
+                    # The next one would meet the same file.
+                    _let_go(event.child)
+                    return self._stop() or DAMAGED
                 if event is not None:
                     self._take_note(event)
 
@@ -127,7 +131,8 @@ class Supervisor:
         def on_signal(number: int, frame: FrameType | None) -> None:
             self._inbox.put(_Signalled(number))
 
-        before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+        heard = [number for number in SIGNALS if not is_ignored(number)]
+        before = {number: signal.signal(number, on_signal) for number in heard}
         try:
             yield
         finally:
@@ -198,8 +203,7 @@ class Supervisor:
         pid = child.process.pid if child.process else 0
         # Without news nobody asks for a turn.
         in_turn = child.stage is _Stage.RECYCLING or (_MUTE and code in (0, STUCK))
-        _close(child)
-        child.stage = _Stage.WAITING
+        _let_go(child)
         if in_turn:
             child.early_deaths = 0
             child.begins = time.monotonic()
@@ -286,6 +290,12 @@ def _spawn(
     finally:
         os.close(write)
     return process, read
+
+
+def _let_go(child: _Child) -> None:
+    """Its process has ended; the next one has not begun."""
+    _close(child)
+    child.stage = _Stage.WAITING
 
 
 def _close(child: _Child) -> None:

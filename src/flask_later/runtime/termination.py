@@ -15,6 +15,9 @@ from types import FrameType
 
 from flask_later.runtime.lifecycle import has_work
 
+#: What kills a process without any exit hook where nobody has set it. A terminal that closes sends
+#: the second, which Windows does not have.
+_DEADLY = (signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 #: Seconds that a child needs for its end besides its shutdown timeout.
 _MARGIN = 1.0
 
@@ -39,15 +42,16 @@ def install(shutdown_timeout: float) -> None:
         interrupt = signal.getsignal(signal.SIGINT)
         if interrupt is signal.default_int_handler:
             signal.signal(signal.SIGINT, _interrupted)
-        if callable(interrupt) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            signal.signal(signal.SIGTERM, _terminated)
+        for number in _DEADLY if callable(interrupt) else ():
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _terminated)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     """End through SIGINT if there is something to drain, and as if we were not here if not.
 
-    SIGTERM's default kills without running any exit hook; under Werkzeug's server, Waitress,
-    cheroot and gevent.pywsgi nobody has set another. They all end well on SIGINT.
+    Under Werkzeug's server, Waitress, cheroot and gevent.pywsgi nobody has set these signals. They
+    all end well on SIGINT.
     """
     if has_work():
         signal.raise_signal(signal.SIGINT)

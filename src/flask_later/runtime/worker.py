@@ -3,60 +3,40 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import platform
-import random
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_later import signals
 from flask_later.config import Settings
 from flask_later.core.engine import Ran, ServeOptions, never
+from flask_later.core.exchange import NOTHING, Claim, Handover, Outcome, Released, Want
 from flask_later.core.job import Hint, JobRecord, StopReason
-from flask_later.core.states import settled
-from flask_later.core.store import (
-    BEAT,
-    DUE,
-    NOTHING,
-    Again,
-    Cancelled,
-    Claim,
-    Failed,
-    Handover,
-    Note,
-    Outcome,
-    Parked,
-    Released,
-    Succeeded,
-    Want,
-    WorkerRecord,
-)
-from flask_later.errors import StoreError
+from flask_later.core.states import has_last_chance
+from flask_later.core.store import DUE, WorkerRecord
+from flask_later.errors import StoreCorruptError, StoreError
 from flask_later.logs import Log
 from flask_later.runtime import execution
-from flask_later.runtime.coroutines import Loops
+from flask_later.runtime.announcing import Announcer
+from flask_later.runtime.asking import Asking
+from flask_later.runtime.beats import Beats
 from flask_later.runtime.execution import Call, Ended
-from flask_later.runtime.hand import Hand, Pace, Watch
+from flask_later.runtime.hand import GATHER, Hand, Pace, Watch
+from flask_later.runtime.loading import load
 from flask_later.tasks.current import Attempt
 from flask_later.tasks.state import AppState
 
+if TYPE_CHECKING:
+    from flask_later.runtime.coroutines import Loops
+
 _logger = Log(__name__)
 
-#: Seconds between two notes of the same attempt, so that progress costs few commits.
-_NOTE_EVERY = 0.5
-#: Seconds between two tries while the store does not answer: the first and the longest.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
-
-_SIGNALS = {
-    Succeeded: signals.job_succeeded,
-    Failed: signals.job_failed,
-    Again: signals.job_retried,
-    Released: signals.job_released,
-    Cancelled: signals.job_cancelled,
-    Parked: signals.job_parked,
-}
+#: Seconds between two looks whether it is a job's turn that runs alone of its kind.
+_TURN = 0.05
 
 
 class _Running(NamedTuple):
@@ -98,27 +78,28 @@ class Worker:
         self.id = os.urandom(16).hex()
         self.options = options
         self._state = state
-        self._store = state.store
+        self._store = state.parts.store
         self._clock = state.clock
         self._want_one = Want(1, options.queues)
         self._pace = Pace()
         self._watch_hands: Watch[_Ending] = Watch(self._relieve)
-        self._loops = Loops()
+        self._loops: Loops | None = None
         self._lock = threading.Lock()
         self._registered = False
         self._stopping = threading.Event()
+        self._asking = Asking(self._store, self.id, self._stopping)
+        self._announcer = Announcer(state.app, self._clock)
+        self._beats = Beats(self._store, self.id, self._clock, self._attempts, self._unbegun)
         self._running: dict[Claim, _Running] = {}
         #: What each thread is at, also after its attempt was taken from it.
         self._at_work: dict[Claim, _Running] = {}
         self._counter = itertools.count(1)
         #: Attempts that have ended so far.
         self.ended = 0
-        self._last_note = 0.0
-        self._noting = threading.Lock()
-        #: Whether it has said good-bye to the store.
-        self._left = False
-        #: Exchanges in a row that the store has not answered.
-        self._unanswered = 0
+        #: Why it takes nothing more although nobody told it to stop.
+        self.damage: StoreCorruptError | None = None
+        #: Is called then.
+        self.on_damage: Callable[[], None] = _do_nothing
 
     # A part of the process
 
@@ -136,7 +117,8 @@ class Worker:
         self._state.engine.close(max(0.0, deadline - time.monotonic()))
         self._watch_hands.end(deadline)
         left = [running for running in [*self._running.values()] if running.attempt.disown()]
-        released = self._release(left)
+        # Who has never registered has nothing to give back; a damaged file takes nothing back.
+        released = self._release(left) if self._registered and self.damage is None else 0
         self.close_loops()
         lost = 0 if self._store.durable else self._count_lost()
         signals.send(
@@ -156,7 +138,8 @@ class Worker:
 
     def close_loops(self) -> None:
         """Close the event loops that ran coroutines, but for those of threads that are stuck."""
-        self._loops.close()
+        if self._loops is not None:
+            self._loops.close()
 
     def _release(self, left: Sequence[_Running]) -> int:
         for running in left:
@@ -165,8 +148,8 @@ class Worker:
                 running.record.id,
                 running.record.task,
             )
-        with self._noting:
-            self._left = True
+        self._beats.stop()
+        self._beats.await_last()
         try:
             handover = self._store.exchange(
                 self.id, [Released(running.attempt.claim) for running in left], NOTHING
@@ -189,7 +172,7 @@ class Worker:
         )
         if pending:
             _logger.warning(
-                "%d jobs are lost with the memory store of this process. "
+                "jobs are lost with the memory store of this process: %d. "
                 "LATER_STORE = 'sqlite:///later.sqlite3' keeps them",
                 pending,
             )
@@ -199,14 +182,33 @@ class Worker:
 
     def run(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran:
         """Claim a job and run it: see :class:`~flask_later.core.engine.Run`."""
+        try:
+            return self._claim_and_run(hint, more)
+        except StoreCorruptError as error:
+            self.give_up(error)
+            return Ran.REFUSED
+
+    def give_up(self, damage: StoreCorruptError) -> None:
+        """Take nothing more, for good: the more is written to a damaged file, the less is saved."""
+        with self._lock:
+            if self.damage is not None:
+                return
+            self.damage = damage
+        self._beats.stop()
+        _logger.critical("this process runs no more jobs. %s", damage)
+        self._stopping.set()
+        self._state.engine.close(0.0)
+        self.on_damage()
+
+    def _claim_and_run(self, hint: Hint | None, more: Callable[[], bool]) -> Ran:
         if self._stopping.is_set() or not self._is_ours(hint):
             return Ran.REFUSED
-        self._register()
+        self.register()
         claimed = self._exchange([], self._want_one._replace(prefer=hint)).claimed
         if not claimed:
             return Ran.EMPTY
         hand: Hand[_Ending] = Hand()
-        hand.claim(claimed)
+        hand.claim(claimed, 1)
         self._watch_hands.add(hand)
         try:
             self._work_off(hand, more)
@@ -246,8 +248,10 @@ class Worker:
             size = hand.next_size()
             alone = size == 1 or not self._watch_hands.start()
             want = self._want_one if alone else self._want_one._replace(limit=size)
+            if not alone and hand.may_gather:
+                time.sleep(GATHER)
         claimed = self._settle(hand.take_ended(), want=want)
-        hand.claim(claimed)
+        hand.claim(claimed, want.limit)
         if len(claimed) > 1:
             self._watch_hands.attend()
         return bool(claimed)
@@ -267,7 +271,8 @@ class Worker:
         )
         return False
 
-    def _register(self) -> None:
+    def register(self) -> None:
+        """Make this worker known to the store, unless it is."""
         if self._registered:
             return
         with self._lock:
@@ -293,19 +298,25 @@ class Worker:
             hand.end(_Ending(record, call))
             return
         attempt = self._attempt(record, call)
-        started = self._clock.monotonic()
+        alone = has_last_chance(record)
+        started = math.inf if alone else self._clock.monotonic()
         running = _Running(attempt, record, call, threading.current_thread(), started)
         self._running[attempt.claim] = self._at_work[attempt.claim] = running
         settling = False
         try:
             if self._stopping.is_set():
                 attempt.ask_to_stop(StopReason.SHUTDOWN)
+            if alone and not self._begin_alone(running):
+                self._settle([], [record])
+                return
             if record.timeout is not None:
                 # Maintenance has to know of a deadline that comes before its next look.
                 self._store.wake((DUE,))
-            ended = execution.run(self._state, call, attempt, record, self._loops.run)
-            self._note_last(attempt)
-            self._pace.note(record.task, time.monotonic() - hand.busy_since)
+            # Not since it was taken in hand: what was behind it may have been given back first.
+            began = time.monotonic()
+            ended = execution.run(self._state, call, attempt, record, self._run_coroutine)
+            self._beats.tell_last(attempt)
+            self._pace.note(record.task, time.monotonic() - began)
             # Whoever took the attempt away settles it; this thread may have been replaced.
             settling = attempt.disown()
             if settling:
@@ -317,6 +328,29 @@ class Worker:
                 self._running.pop(attempt.claim, None)
             self.ended = next(self._counter)
 
+    def _begin_alone(self, running: _Running) -> bool:
+        """Wait until no other job here has its last chance; returns False if the stop came first.
+
+        Meanwhile it is in hand, and its time does not run.
+        """
+        claim = running.attempt.claim
+        while not self._stopping.is_set():
+            with self._lock:
+                others = [*self._running.values()]
+                if not any(has_last_chance(o.record) and o.started < math.inf for o in others):
+                    began = running._replace(started=self._clock.monotonic())
+                    self._running[claim] = self._at_work[claim] = began
+                    return True
+            self._stopping.wait(_TURN)
+        return False
+
+    def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
+        with self._lock:
+            # Only now: asyncio takes more than a megabyte.
+            loops: Loops = self._loops or load("runtime.coroutines", "Loops")()
+            self._loops = loops
+        return loops.run(coroutine, attempt)
+
     def _attempt(self, record: JobRecord, call: Call) -> Attempt:
         return Attempt(
             record.id,
@@ -327,6 +361,7 @@ class Worker:
             record.scheduled_at,
             call.snapshot,
             self._news,
+            record.failures,
         )
 
     def _settle(
@@ -348,8 +383,10 @@ class Worker:
             # Until it is settled it is in hand: beats must not leave it out.
             for outcome in outcomes:
                 self._running.pop(outcome.claim, None)
-        if back:
-            self._state.engine.deliver([self._hint(each) for each in unbegun])
+        # Whoever they were given back for has no hint at them.
+        stopped = [record for record, ended in endings if isinstance(ended.outcome, Released)]
+        if back or stopped:
+            self._state.engine.deliver([self._hint(each) for each in (*unbegun, *stopped)])
         return handover.claimed
 
     def _hint(self, given_back: JobRecord) -> Hint:
@@ -357,108 +394,38 @@ class Worker:
         return Hint(self._store.identity, given_back.queue, given_back.id, fence)
 
     def _exchange(self, outcomes: Sequence[Outcome], want: Want) -> Handover:
-        """Ask the store until it answers: an outcome must not be lost because it is busy."""
-        while True:
-            try:
-                handover = self._store.exchange(self.id, outcomes, want)
-            except StoreError as error:
-                self._wait_for_store(error, bool(outcomes))
-            else:
-                self._unanswered = 0
-                if handover.cancelled:
-                    self._announce_expired(outcomes, handover.cancelled)
-                return handover
-            if not outcomes:
-                return Handover()
-
-    def _wait_for_store(self, error: StoreError, outcomes: bool) -> None:
-        """Pause, longer each time: without that, all threads would ask on and on."""
-        pause = min(_FIRST_PAUSE * 2.0 ** min(self._unanswered, 10), _LONGEST_PAUSE)
-        self._unanswered += 1
-        doing = "an outcome could not be stored, trying again" if outcomes else "looking again"
-        _logger.warning("the store does not answer; %s in %.2g s", doing, pause, exc_info=error)
-        pause = random.uniform(pause / 2, pause)
-        if outcomes:
-            time.sleep(pause)
-        else:
-            # Who holds nothing has no reason to hold up a stop.
-            self._stopping.wait(pause)
-
-    def _announce_expired(
-        self, outcomes: Sequence[Outcome], cancelled: Sequence[JobRecord]
-    ) -> None:
-        """Say what the store cancelled while it looked for a job; the outcomes speak of theirs."""
-        ours = {each.claim.job_id for each in outcomes if each != Released(each.claim, begun=False)}
-        for job in cancelled:
-            if job.id not in ours:
-                signals.send(signals.job_cancelled, self._state.app, job=job, exception=None)
+        handover = self._asking.exchange(outcomes, want)
+        if handover.cancelled:
+            self._announcer.expired(outcomes, handover.cancelled)
+        return handover
 
     def _announce(self, record: JobRecord, ended: Ended, handover: Handover) -> None:
-        """Say what happened. The record is made by the rule that the store has applied."""
-        app = self._state.app
-        claim = ended.outcome.claim
-        if claim in handover.stale:
-            signals.send(signals.outcome_dropped, app, job=record, claim=claim)
-            return
-        for job in handover.cancelled:
-            if job.id == record.id:
-                # It would have waited again, but somebody had asked to cancel it.
-                signals.send(signals.job_cancelled, app, job=job, exception=ended.exception)
-                return
-        if isinstance(ended.outcome, Succeeded) and not signals.job_succeeded.receivers:
-            return  # nobody to make the record for
-        running = self._running.get(claim)
-        if running is not None:
-            record = record._replace(progress=running.attempt.latest_progress)
-        signal = _SIGNALS[type(ended.outcome)]
-        if signal.receivers:
-            after = settled(record, ended.outcome, self._clock.now())
-            facts: dict[str, object] = {"job": after, "exception": ended.exception}
-            if isinstance(ended.outcome, Parked):
-                facts["reason"] = ended.outcome.error.message
-            signals.send(signal, app, **facts)
+        running = self._running.get(ended.outcome.claim)
+        progress = None if running is None else running.attempt.latest_progress
+        self._announcer.ended(record, ended, handover, progress)
 
-    # Notes: progress and log lines on their way out, requests to stop on their way in
-
-    def _news(self, attempt: Attempt) -> None:
-        if self._clock.monotonic() - self._last_note >= _NOTE_EVERY:
-            self.beat()
-
-    def _note_last(self, attempt: Attempt) -> None:
-        note = attempt.take_note()
-        if note is not None:
-            self._try_note([note])
+    # Beats
 
     @property
     def needs_beat(self) -> bool:
         """Whether something is in hand, or nobody has told the store for a while that it is not."""
-        return bool(self._running) or self._clock.monotonic() - self._last_note >= BEAT
+        return bool(self._running) or self._beats.is_due
 
     def beat(self) -> None:
         """Tell the store what is in hand, and the attempts in hand what the store says."""
-        if not self._registered:
-            return
-        self._last_note = self._clock.monotonic()
-        notes = [running.attempt.take_note() for running in [*self._running.values()]]
-        self._try_note([note for note in notes if note is not None])
+        if self._registered:
+            self._beats.beat()
 
-    def _try_note(self, notes: Sequence[Note]) -> None:
-        running = {each.attempt.claim: each.attempt for each in [*self._running.values()]}
-        # A beat that overtakes the end would make the worker known again.
-        with self._noting:
-            if self._left:
-                return
-            waiting = [record for hand in self._watch_hands.hands for record in hand.claimed]
-            holding = {*running, *(Claim(record.id, record.fence) for record in waiting)}
-            try:
-                stops = self._store.note(self.id, holding, notes)
-            except StoreError:
-                _logger.warning("the store does not answer; progress was not stored", exc_info=True)
-                return
-        for claim, reason in stops.items():
-            # One that has not begun is in hand for milliseconds: the next beat tells it.
-            if claim in running:
-                running[claim].ask_to_stop(reason)
+    def _news(self, attempt: Attempt) -> None:
+        if self._beats.may_tell_news:
+            self.beat()
+
+    def _attempts(self) -> dict[Claim, Attempt]:
+        return {each.attempt.claim: each.attempt for each in [*self._running.values()]}
+
+    def _unbegun(self) -> Iterator[Claim]:
+        for hand in self._watch_hands.hands:
+            yield from (Claim(record.id, record.fence) for record in hand.claimed)
 
     # Timeouts
 
@@ -491,3 +458,7 @@ class Worker:
         )
         self._settle([_Ending(record, ended)])
         self._state.engine.replace(running.thread)
+
+
+def _do_nothing() -> None:
+    """Nobody wants to know."""

@@ -10,7 +10,8 @@ from types import FrameType
 
 from flask_later.core.engine import Engine
 from flask_later.logs import Log
-from flask_later.runtime.lifecycle import Lifecycle, Process
+from flask_later.runtime.lifecycle import Lifecycle
+from flask_later.runtime.process import Process
 from flask_later.runtime.resident import resident_bytes
 from flask_later.runtime.tether import News, Order, Tether
 from flask_later.runtime.worker import WorkerOptions
@@ -19,6 +20,8 @@ _logger = Log(__name__)
 
 #: The exit code of a process that asks to be replaced because a thread of it is stuck.
 STUCK = 75
+#: The exit code of a process whose store is damaged: nothing changes that but somebody's hand.
+DAMAGED = 65
 #: Seconds between two looks at what a process may not exceed, while it works and while it idles.
 _LOOK, _IDLE_LOOK = 1.0, 5.0
 #: Seconds that a thread may go on after its attempt was taken from it, before it is called stuck.
@@ -30,10 +33,18 @@ _PAUSE = 0.05
 #: Seconds for the threads to end once the jobs have.
 _LAST = 1.0
 
-#: What the parent keeps back while a child starts, and what ends it.
+#: What the parent keeps back while a child starts, and what ends it. SIGHUP says that the terminal
+#: is gone.
 SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if hasattr(signal, name)
 )
+
+
+def is_ignored(number: int) -> bool:
+    """Whether whoever started us wants this signal ignored: nohup does so with SIGHUP."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +93,17 @@ class WorkerProcess:
         self._take_signals()
         self._tether.listen(self._inbox.put)
         process = self._lifecycle.work(self._options)
+        process.worker.on_damage = lambda: self._inbox.put(Order.STOP)
         self._tether.say(News.WORKING)
-        if self._work(process) is Order.RECYCLE:
+        if process.worker.damage is None and self._work(process) is Order.RECYCLE:
             return self._recycle(process)
         self._leave(process, self._shutdown_timeout)
-        return 0
+        return 0 if process.worker.damage is None else DAMAGED
 
     def _take_signals(self) -> None:
         for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+            if not is_ignored(number):
+                signal.signal(number, self._on_signal)
         if hasattr(signal, "pthread_sigmask"):
             # The supervisor held them back until somebody could take them.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import secrets
@@ -21,8 +22,18 @@ _STRAY_AFTER = 3600.0
 #: Ids that are looked up at a time.
 _AT_ONCE = 500
 
-_FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
+#: The errors of a disk without room.
+FULL = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _KIND = re.compile("[a-z][a-z0-9-]{0,63}")
+
+
+def require_name(job_id: str, kind: str) -> None:
+    """Make sure that a file can be called so.
+
+    :raises ValueError: for an id or a kind that is none: 1 to 64 of ``a-z 0-9 -``.
+    """
+    if not is_id(job_id) or not _KIND.fullmatch(kind):
+        raise ValueError(f"no file of a job can be called {job_id!r}/{kind!r}")
 
 
 class Files:
@@ -37,17 +48,16 @@ class Files:
     """
 
     def __init__(self, folder: Path, *, sync: bool = True) -> None:
-        self._folder = folder
+        self.folder = folder
         self._sync = sync
 
     def path(self, job_id: str, kind: str) -> Path:
         """Return where the file is, or would be.
 
-        :raises ValueError: for an id or a kind that is none: 1 to 64 of ``a-z 0-9 -``.
+        :raises ValueError: for an id or a kind that is none.
         """
-        if not is_id(job_id) or not _KIND.fullmatch(kind):
-            raise ValueError(f"no file of a job can be called {job_id!r}/{kind!r}")
-        return self._folder / job_id / kind
+        require_name(job_id, kind)
+        return self.folder / job_id / kind
 
     def put(self, job_id: str, kind: str, chunks: Iterable[bytes]) -> None:
         """Keep *chunks* as a file. One that is there stays as it is: putting it again is free.
@@ -67,12 +77,16 @@ class Files:
         except OSError as error:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
-            if error.errno in _FULL:
+            if error.errno in FULL:
                 raise StoreFullError(str(path), error.strerror or "the disk is full") from error
             raise StoreError(
                 f"{path}: {error.strerror or error}. Let this process write there, or choose "
                 f"another folder for large arguments and results: LATER_FILES = '/srv/shop/files'."
             ) from error
+        except BaseException:
+            # What the chunks come from has failed.
+            draft.unlink(missing_ok=True)
+            raise
 
     def open(self, job_id: str, kind: str) -> BinaryIO:
         """Open the file for reading.
@@ -84,7 +98,32 @@ class Files:
     def delete(self, job_ids: Iterable[str]) -> None:
         """Delete all files of those jobs. What cannot be deleted now, a sweep will try again."""
         for job_id in filter(is_id, job_ids):
-            shutil.rmtree(self._folder / job_id, ignore_errors=True)
+            shutil.rmtree(self.folder / job_id, ignore_errors=True)
+
+    def has(self, job_id: str, kind: str) -> bool:
+        """Whether the file is there; of a name that is none, there is none."""
+        try:
+            return self.path(job_id, kind).exists()
+        except ValueError:
+            return False
+
+    def measure(self) -> tuple[int, int]:
+        """Return how many jobs have files here, and how many bytes those take."""
+        folders = [*self._older_than(math.inf)]
+        files = (file for each in folders for file in (self.folder / each).glob("*"))
+        size = 0
+        for file in files:
+            with suppress(OSError):
+                size += file.stat().st_size
+        return len(folders), size
+
+    def strays(self, known: Callable[[Collection[str]], Collection[str]]) -> int:
+        """Return how many folders belong to no job; *known* is as in :meth:`sweep`."""
+        here = self._older_than(math.inf)
+        strays = 0
+        while some := set(islice(here, _AT_ONCE)):
+            strays += len(some.difference(known(some)))
+        return strays
 
     def sweep(self, now: float, known: Callable[[Collection[str]], Collection[str]]) -> None:
         """Delete the files of jobs that are gone: left behind by a process that died.
@@ -97,15 +136,15 @@ class Files:
             self.delete(some.difference(known(some)))
 
     def _older_than(self, before: float) -> Iterator[str]:
-        with suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
             for entry in entries:
                 with suppress(OSError):
                     if is_id(entry.name) and entry.stat(follow_symlinks=False).st_mtime < before:
                         yield entry.name
 
     def _make_folders(self, folder: Path) -> None:
-        self._folder.parent.parent.mkdir(parents=True, exist_ok=True)
-        for each in (self._folder.parent, self._folder, folder):
+        self.folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        for each in (self.folder.parent, self.folder, folder):
             # Not by parents=True, which would let others look into all but the last.
             with suppress(FileExistsError):
                 each.mkdir(0o700)

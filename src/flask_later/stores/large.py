@@ -11,8 +11,9 @@ from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 
 from flask_later.core.decoding import UNREADABLE, unreadable
+from flask_later.core.exchange import Failed, Handover, Outcome, Succeeded
 from flask_later.core.job import JobRecord, is_id
-from flask_later.core.store import Added, Handover, Outcome, Succeeded
+from flask_later.core.store import Added
 from flask_later.errors import StoreError
 
 from .files import Files
@@ -84,11 +85,12 @@ class LargeTexts:
         return record._replace(payload=self._put(record.id, "payload", record.payload))
 
     def _put_result(self, outcome: Outcome) -> Outcome:
-        if not isinstance(outcome, Succeeded) or not _has_large_result(outcome):
+        if not isinstance(outcome, Succeeded | Failed) or not _has_large_result(outcome):
             return outcome
         job_id, fence = outcome.claim
         # By its fence: an attempt that has lost the job must not touch the result of another.
-        return outcome._replace(result=self._put(job_id, f"result-{fence}", outcome.result))
+        kind, result = f"result-{fence}", outcome.result or ""
+        return outcome._replace(result=self._put(job_id, kind, result))
 
     def _put(self, job_id: str, kind: str, text: str) -> str:
         data = text.encode("utf-8", "surrogatepass")
@@ -110,10 +112,12 @@ class LargeTexts:
     def all_fetched(self, records: Iterable[JobRecord]) -> list[JobRecord]:
         return [self.fetched(record) for record in records]
 
-    def fetched_added(self, added: Sequence[Added]) -> Sequence[Added]:
-        if not any(has_reference(record) for record, _ in added):
-            return added
-        return [Added(self.fetched(record), created) for record, created in added]
+    def fetched_added(self, records: Sequence[JobRecord], added: Sequence[Added]) -> list[Added]:
+        """Return what became of *records*, which were *added* with or without references."""
+        return [
+            Added(record, True) if created else Added(self.fetched(stored), False)
+            for record, (stored, created) in zip(records, added, strict=True)
+        ]
 
     def fetched_handover(self, handover: Handover) -> Handover:
         claimed, cancelled = handover.claimed, handover.cancelled
@@ -163,4 +167,4 @@ class LargeTexts:
 
 
 def _has_large_result(outcome: Outcome) -> bool:
-    return isinstance(outcome, Succeeded) and len(outcome.result) > LARGE
+    return isinstance(outcome, Succeeded | Failed) and len(outcome.result or "") > LARGE

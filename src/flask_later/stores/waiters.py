@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import cast
+from typing import NamedTuple, cast
 
 from flask_later.core.clock import Clock
 from flask_later.core.job import is_id
@@ -13,8 +13,17 @@ from flask_later.stores.lock import PatientLock
 
 #: What those who named no topic wait for: any queue.
 ANY = "@any"
+#: Seconds for which a process that was told of a queue is not told of it again. It looks at the
+#: queue by itself once they are over.
+QUIET = 0.004
 #: Seconds in which a thread that has got a job is taken to run a short one, and to look again.
 _LOOKS_AGAIN = 0.002
+#: The same for a thread that has done so before.
+_KEEPS_UP = 0.01
+#: Seconds for a job, below which more threads would only get into each other's way.
+_TINY = 0.0005
+#: Seconds for which a thread is taken to be about to get work: asking a database takes a while.
+_LOOKS = 0.05
 
 
 class _Waiter:
@@ -33,6 +42,24 @@ class _Waiter:
         self.goes_on = False
 
 
+class _Look(NamedTuple):
+    """When a thread has got work, how much, and whether it left any behind."""
+
+    at: float
+    got: int
+    took_all: bool
+    #: Whether it comes back so soon that nobody else is needed.
+    keeps_up: bool
+
+    def may_look_again(self, now: float) -> bool:
+        return now - self.at < (_KEEPS_UP if self.keeps_up else _LOOKS_AGAIN)
+
+    def kept_up(self, now: float) -> bool:
+        """Whether who has looked so, and is back now, has done all there was in no time."""
+        took = now - self.at
+        return took < _KEEPS_UP and (self.took_all or took < _TINY * self.got)
+
+
 class Waiters:
     """Who waits for which topic, under the lock of the store that owns it.
 
@@ -48,7 +75,7 @@ class Waiters:
 
     def __init__(
         self,
-        lock: PatientLock | threading.Lock,
+        lock: PatientLock | threading.RLock,
         clock: Clock,
         has_something: Callable[[str], bool],
         hold_back: Callable[[], bool] | None = None,
@@ -61,10 +88,15 @@ class Waiters:
         #: Who was woken for a queue and is not back yet.
         self._coming: dict[str, _Waiter] = {}
         self._hold_back = hold_back
-        #: Queues with hints that have woken nobody yet.
-        self._held: set[str] = set()
-        #: When which thread has got work.
-        self._looked: dict[int, float] = {}
+        #: Queues to look at in a moment, and whether others are to hear of what nobody attends to.
+        self._held: dict[str, bool] = {}
+        #: What which thread has got.
+        self._looked: dict[int, _Look] = {}
+        #: Since when which thread looks for work, and when it found none.
+        self._looking: dict[int, float] = {}
+        self._missed: dict[int, float] = {}
+        #: Queues that have something which nobody has got so far.
+        self._doubtful: set[str] = set()
 
     def any(self) -> bool:
         """Whether anybody waits; without the lock, as below."""
@@ -84,6 +116,8 @@ class Waiters:
         Who lies down from now on sees what the caller has stored before.
         """
         waiting = self._waiting
+        if not waiting:
+            return False
         return not topics or ANY in waiting or not waiting.keys().isdisjoint(topics)
 
     def wait(
@@ -125,36 +159,77 @@ class Waiters:
         for waiter in self._waiting.get(topic, ()):
             waiter.condition.notify_all()
 
-    def looked(self) -> None:
-        """This thread has got work, and looks again once it is done."""
-        self._looked[threading.get_ident()] = time.monotonic()
+    def looks(self) -> None:
+        """This thread looks for work now; :meth:`looked` says what came of it."""
+        self._looking[threading.get_ident()] = time.monotonic()
+
+    def looked(self, got: int, wanted: int) -> None:
+        """This thread has got work, and looks again once it is done; or it has got none."""
+        me, now = threading.get_ident(), time.monotonic()
+        self._looking.pop(me, None)
+        if not got:
+            self._missed[me] = now
+            return
+        self._doubtful.clear()
+        before = self._looked.get(me)
+        keeps_up = before is not None and before.kept_up(now)
+        self._looked[me] = _Look(now, got, got < wanted, keeps_up)
+
+    def look_later(self, queue: str) -> bool:
+        """Have :meth:`spread` look at *queue*: hints that follow on one are not sent.
+
+        Returns whether that can be done.
+        """
+        if self._hold_back is None or not self._hold_back():
+            return False
+        self._held.setdefault(queue, False)
+        return True
+
+    def has_just_missed(self, ready: Collection[str]) -> bool:
+        """Whether this thread has looked a moment ago and got nothing of what is *ready*.
+
+        Then others are about to claim it, and are not to be got in the way of. In case they are
+        not, :meth:`spread` will wake somebody for it. The caller holds the lock.
+        """
+        missed_at = self._missed.pop(threading.get_ident(), -_LOOKS)
+        if time.monotonic() - missed_at > _LOOKS or not all(map(is_queue, ready)):
+            return False
+        self._doubtful.update(ready)
+        return all(map(self.look_later, ready))
 
     def spread(self) -> list[str]:
         """Wake those whose hints were held back; return queues for which nobody waits here.
 
-        One for each queue, and the next in a moment, while there is a thread that looks again;
-        otherwise one after the other. The caller holds the lock.
+        Nobody while a thread keeps up with what comes; one for each queue, and the next in a
+        moment, while there is a thread that looks again; otherwise one after the other. The caller
+        holds the lock.
         """
-        held, self._held = self._held, set()
-        looks_again = self._looks_again()
+        held, self._held = self._held, {}
+        looks = self._looks_again()
         unattended: list[str] = []
         for queue in filter(self._has_something, held):
-            if not self.any_for((queue,)):
-                unattended.append(queue)
+            if any(look.keeps_up for look in looks):
+                self._hold(queue)
+            elif not self.any_for((queue,)):
+                unattended += [queue] if held[queue] else []
             elif queue not in self._coming:
-                self._wake_one(queue, goes_on=not looks_again)
-                if looks_again:
+                self._wake_one(queue, goes_on=not looks and queue not in self._doubtful)
+                if looks:
                     self._hold(queue)
         return unattended
 
-    def _looks_again(self) -> bool:
-        since = time.monotonic() - _LOOKS_AGAIN
-        return any(at >= since for at in [*self._looked.values()])
+    def _looks_again(self) -> list[_Look]:
+        """Return the looks of those that look now, or will be back in a moment."""
+        now = time.monotonic()
+        return [
+            *(look for look in [*self._looked.values()] if look.may_look_again(now)),
+            *(_Look(at, 0, False, False) for at in [*self._looking.values()] if now - at < _LOOKS),
+        ]
 
     def _hold(self, queue: str) -> bool:
-        if self._hold_back is None or queue.startswith("@") or not self._hold_back():
+        if self._hold_back is None or not is_queue(queue) or not self._hold_back():
             return False
-        self._held.add(queue)
+        self._held[queue] = True
         return True
 
     def _wake_one(self, queue: str, *, goes_on: bool = False) -> None:
@@ -185,3 +260,8 @@ class Waiters:
                 waiting.pop(waiter, None)
                 if not waiting:
                     del self._waiting[topic]
+
+
+def is_queue(topic: str) -> bool:
+    """Whether *topic* is a queue, and neither a job nor what stands for many."""
+    return not topic.startswith("@") and not is_id(topic)

@@ -13,9 +13,10 @@ from typing import TypeVar, cast
 
 from werkzeug.local import LocalProxy
 
+from flask_later.core.exchange import Claim, Note
 from flask_later.core.job import Progress, StopReason
-from flask_later.core.store import Claim, Note
 from flask_later.errors import InvalidSettingError
+from flask_later.errors.words import with_article
 from flask_later.logs import Log
 from flask_later.tasks.snapshot import NO_REQUEST, Snapshot
 
@@ -71,7 +72,7 @@ def _shown(value: object) -> str:
         return f"{value!r:.80}"
     except Exception:
         # A number of more digits than Python writes, say.
-        return f"a {type(value).__name__}"
+        return with_article(type(value).__name__)
 
 
 def _as_float(value: Real) -> float:
@@ -97,6 +98,7 @@ class Attempt:
         "_stop_reason",
         "attempt",
         "claim",
+        "failures",
         "fence",
         "id",
         "latest_progress",
@@ -116,6 +118,7 @@ class Attempt:
         scheduled_at: datetime | None = None,
         snapshot: Snapshot = NO_REQUEST,
         news: Callable[[Attempt], None] | None = None,
+        failures: int = 0,
     ) -> None:
         #: The job's id; empty when detached. Good as an idempotency key for third parties.
         self.id = id
@@ -126,6 +129,8 @@ class Attempt:
         self.fence = fence
         #: 1 for the first attempt.
         self.attempt = attempt
+        #: How many attempts have failed before.
+        self.failures = failures
         #: The tick of the schedule that made the job.
         self.scheduled_at = scheduled_at
         #: What crossed over from the request.

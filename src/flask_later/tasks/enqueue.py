@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from flask_later import signals
 from flask_later.config import Settings
 from flask_later.core import payload
-from flask_later.core.job import JobRecord, JobState
+from flask_later.core.job import JobRecord, hints_to
 from flask_later.core.states import waiting_state
-from flask_later.core.store import DUE, Added, Store
+from flask_later.core.store import DUE, Store
 from flask_later.errors import (
     JobNotFoundError,
     NotInitializedError,
@@ -21,7 +21,7 @@ from flask_later.errors import (
 )
 from flask_later.tasks.current import current_attempt
 from flask_later.tasks.ids import new_id
-from flask_later.tasks.job import Job, hint_to, read
+from flask_later.tasks.job import Job, read
 from flask_later.tasks.snapshot import capture
 from flask_later.tasks.state import AppState, find_state, get_state
 
@@ -32,17 +32,37 @@ if TYPE_CHECKING:
 def one(task: Task[..., Any], args: tuple[object, ...], kwargs: Mapping[str, object]) -> Job[Any]:
     """Store one job and hint at it. See :meth:`flask_later.Task.enqueue`."""
     state = state_of(task)
-    return _store(state, [_record(state, task, args, kwargs)])[0]
+    return store(state, [make_record(state, task, args, kwargs)])[0]
 
 
 def many(calls: Sequence[Call[Any]]) -> list[Job[Any]]:
     """Store the jobs of *calls* in one commit: all of them, or none."""
     if not calls:
         return []
+    state, records = _records_of(calls)
+    return store(state, records)
+
+
+def many_within(calls: Sequence[Call[Any]], transaction: object) -> list[Job[Any]]:
+    """Store the jobs of *calls* in a transaction of the caller's; hint at them after its commit."""
+    if not calls:
+        return []
+    state, records = _records_of(calls)
+    state.ensure_started()
+
+    def committed(stored: Sequence[JobRecord]) -> None:
+        _hint(state, stored)
+        for record in stored:
+            signals.send(signals.job_enqueued, state.app, job=record)
+
+    added = state.store.add_within(records, transaction, committed)
+    return [Job(answer.record, state, not answer.created) for answer in added]
+
+
+def _records_of(calls: Sequence[Call[Any]]) -> tuple[AppState, list[JobRecord]]:
     states = [state_of(call.task) for call in calls]
     state = states[0]
-    records = [_record(state, call.task, call.args, call.kwargs) for call in calls]
-    return _store(state, records)
+    return state, [make_record(state, call.task, call.args, call.kwargs) for call in calls]
 
 
 def find(job_id: str, task: Task[..., Any]) -> Job[Any]:
@@ -66,7 +86,7 @@ def state_of(task: Task[..., Any]) -> AppState:
     raise NotInitializedError(state.app.name, state.owner, asked)
 
 
-def _store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
+def store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
     """Store *records* in one commit, and hint at those that may run now."""
     if not state.ensure_started() and not state.store.durable:
         raise NotServingError(
@@ -75,30 +95,33 @@ def _store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
             "keep jobs for the processes that serve: LATER_STORE = 'sqlite:///later.sqlite3'",
         )
     added = state.store.add(records)
-    hints = [
-        hint_to(state, record)
-        for record, created in added
-        if created and record.state is JobState.QUEUED
-    ]
+    stored = [record for record, created in added if created]
+    _hint(state, stored)
+    for record in stored:
+        signals.send(signals.job_enqueued, state.app, job=record)
+    return [Job(record, state, not created) for record, created in added]
+
+
+def _hint(state: AppState, stored: Sequence[JobRecord]) -> None:
+    """Hint at those of *stored* that may run now, and tell of those that wait for their time."""
+    hints = hints_to(state.store.identity, stored)
     if hints:
         state.engine.deliver(hints)
-    if len(hints) < len(added):
+    if len(hints) < len(stored):
         state.store.wake((DUE,))
-    return [_announce(state, answer) for answer in added]
 
 
-def _announce(state: AppState, answer: Added) -> Job[Any]:
-    if answer.created:
-        signals.send(signals.job_enqueued, state.app, job=answer.record)
-    return Job(answer.record, state, not answer.created)
-
-
-def _record(
+def make_record(
     state: AppState,
     task: Task[..., Any],
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
+    operation: Mapping[str, object] | None = None,
 ) -> JobRecord:
+    """Return the record of a call that is not stored yet.
+
+    :param operation: what makes it an operation that clients may follow.
+    """
     task.require_fit(args, kwargs)
     options, settings, definition = task.options, state.settings, task.definition
     if settings.queues is not None and options.queue not in settings.queues:
@@ -117,12 +140,13 @@ def _record(
             task=definition.name,
             names=definition.parameter_names,
             max_bytes=settings.max_arguments,
+            setting="LATER_MAX_ARGUMENTS",
         ),
         waiting_state(run_at, now),
         now,
         run_at,
         options.priority,
-        capture(state.registry.carriers, current_attempt.get().snapshot),
+        capture(state.registry.carriers, current_attempt.get().snapshot, operation),
         options.timeout,
         options.unique_key,
         unique_until=options.unique_until,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from flask_later.core.retry import Retry
-from flask_later.tasks.registry import Registry
-from flask_later.tasks.task import (
-    Definition,
-    Task,
+from flask_later.tasks.options import (
+    GivenOptions,
     TaskOptions,
-    require_function,
+    require_name,
     require_names,
-    task_name,
+    require_options,
 )
+from flask_later.tasks.registry import Registry
+from flask_later.tasks.task import Definition, Task, require_function, task_name
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,17 +34,7 @@ class TaskCollection:
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload
     def task(
-        self,
-        /,
-        *,
-        name: str | None = None,
-        aliases: Sequence[str] = (),
-        queue: str | None = None,
-        priority: int | None = None,
-        retry: Retry | None = None,
-        timeout: float | timedelta | None = None,
-        expires: float | timedelta | None = None,
-        durable: bool | None = None,
+        self, /, **options: Unpack[GivenOptions]
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(
         self,
@@ -70,7 +60,7 @@ class TaskCollection:
             not begun by then is cancelled.
         :param durable: refuse to start on a store that does not survive its process.
         :raises NameTakenError: if another task has the name.
-        :raises InvalidTaskError: for what is no function, or has no name.
+        :raises InvalidTaskError: for what is no function, has no name, or is no option.
         :raises InvalidSettingError: for a value that an option cannot have.
         """
         old_names = require_names(name, aliases)
@@ -87,6 +77,7 @@ class TaskCollection:
         aliases: tuple[str, ...],
         options: dict[str, Any],
     ) -> Task[..., Any]:
+        require_options(options)
         given = {key: value for key, value in options.items() if value is not None}
         definition = Definition(function, name or task_name(function, self._group), aliases)
         task: Task[..., Any] = Task(definition, self._defaults.changed(**given))
@@ -118,6 +109,7 @@ class TaskGroup(TaskCollection):
         timeout: float | timedelta | None = None,
         expires: float | timedelta | None = None,
     ) -> None:
+        require_name(name)
         given = {"retry": retry} if retry is not None else {}
         defaults = TaskOptions().changed(
             queue=queue, priority=priority, timeout=timeout, expires=expires, **given

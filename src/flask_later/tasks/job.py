@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from flask_later import signals
-from flask_later.config import seconds
+from flask_later.config import count, seconds, whole
 from flask_later.core import payload
 from flask_later.core.job import (
     FINISHED,
@@ -43,7 +42,6 @@ from flask_later.tasks.state import AppState
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Job(Generic[T_co]):
     """One request to run a task, as it was when it was read.
 
@@ -51,64 +49,77 @@ class Job(Generic[T_co]):
     pickled they may not: keep the id, and come back with ``later.job(id)``.
     """
 
-    record: JobRecord
-    _state: AppState
-    #: The enqueue found this job under its unique key, and stored none.
-    duplicate: bool = False
+    # By hand, since a frozen dataclass takes three times as long to make, once for each enqueue.
+    __slots__ = ("_duplicate", "_record", "_state")
+
+    def __init__(self, record: JobRecord, state: AppState, duplicate: bool = False) -> None:
+        self._record = record
+        self._state = state
+        self._duplicate = duplicate
+
+    @property
+    def record(self) -> JobRecord:
+        """What is stored, with all its facts."""
+        return self._record
+
+    @property
+    def duplicate(self) -> bool:
+        """Whether the enqueue found this job under its unique key, and stored none."""
+        return self._duplicate
 
     @property
     def id(self) -> str:
         """32 hex digits, random: they tell nothing, not even an order."""
-        return self.record.id
+        return self._record.id
 
     @property
     def task(self) -> str:
         """The task's name."""
-        return self.record.task
+        return self._record.task
 
     @property
     def queue(self) -> str:
-        return self.record.queue
+        return self._record.queue
 
     @property
     def state(self) -> JobState:
-        return self.record.state
+        return self._record.state
 
     @property
     def is_finished(self) -> bool:
-        return self.record.state in FINISHED
+        return self._record.state in FINISHED
 
     @property
     def progress(self) -> Progress | None:
-        return self.record.progress
+        return self._record.progress
 
     @property
     def attempts(self) -> int:
         """Attempts begun so far; those that a stopping process gave back are not counted."""
-        return self.record.attempts
+        return self._record.attempts
 
     @property
     def error(self) -> ErrorRecord | None:
         """The last error, also of a job that will be tried again; or why it is parked."""
-        return self.record.error
+        return self._record.error
 
     @property
     def created_at(self) -> datetime:
-        return self.record.created_at
+        return self._record.created_at
 
     @property
     def started_at(self) -> datetime | None:
         """When the last attempt began."""
-        return self.record.started_at
+        return self._record.started_at
 
     @property
     def finished_at(self) -> datetime | None:
-        return self.record.finished_at
+        return self._record.finished_at
 
     @property
     def run_at(self) -> datetime:
         """When it may run, or might have."""
-        return self.record.run_at
+        return self._record.run_at
 
     @property
     def result(self) -> T_co:
@@ -119,7 +130,7 @@ class Job(Generic[T_co]):
         :raises JobCancelledError: if it was cancelled.
         :raises JobExpiredError: which is one, if that was because nobody had begun it in time.
         """
-        record = self.record
+        record = self._record
         match record.state:
             case JobState.SUCCEEDED:
                 return cast(T_co, payload.loads(record.result or "null"))
@@ -159,7 +170,7 @@ class Job(Generic[T_co]):
         while not job.is_finished:
             left = deadline - state.clock.monotonic()
             if left <= 0:
-                raise JobTimeoutError(self.id, job.state.value, within)
+                raise JobTimeoutError(self.id, job.state.value, within, _why_it_waits(state, job))
             state.store.wait((self.id,), left)
             job = job.refresh()
         return job
@@ -200,28 +211,39 @@ class Job(Generic[T_co]):
         self._command(Discard())
 
     def log(self, after: int = 0, limit: int = 1_000) -> Sequence[LogLine]:
-        """Return lines that the task wrote with ``current_job.log``, oldest first."""
-        return self._state.store.log(self.id, after, limit)
+        """Return lines that the task wrote with ``current_job.log``, oldest first.
+
+        :param after: the id of the last line that is not wanted any more.
+        :raises InvalidSettingError: for what is no number of lines.
+        """
+        return self._state.store.log(self.id, whole("after", after), count("limit", limit))
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.task} {self.state.value}>"
 
     def _with(self, record: JobRecord) -> Job[T_co]:
-        return Job(record, self._state, self.duplicate)
+        return Job(record, self._state, self._duplicate)
 
     def _command(self, command: Command) -> Job[T_co]:
         state = self._state
         record = state.store.command(self.id, command)
         if record.state is JobState.QUEUED:
-            state.engine.deliver([hint_to(state, record)])
+            state.engine.deliver([Hint.to(state.store.identity, record)])
         else:
             # Maintenance passes a request to stop on to the task, and does so now.
             state.store.wake((DUE,))
         return self._with(record)
 
 
-def hint_to(state: AppState, record: JobRecord) -> Hint:
-    return Hint(state.store.identity, record.queue, record.id, record.fence)
+def _why_it_waits(state: AppState, job: Job[Any]) -> str:
+    if job.state is not JobState.QUEUED:
+        return ""
+    if state.store.workers():
+        return "All threads that may run it are busy, or its queue is paused: flask later queues"
+    return (
+        "No process runs jobs now. Start the server and open a page, call later.start(app) here, "
+        "or type: flask later worker"
+    )
 
 
 def read(state: AppState, job_id: str) -> JobRecord:
@@ -232,10 +254,10 @@ def read(state: AppState, job_id: str) -> JobRecord:
     record = state.store.get([job_id]).get(job_id) if is_id(job_id) else None
     if record is not None:
         return record
-    hint = ""
+    advice = ""
     if state.store.reach == "process":
-        hint = (
+        advice = (
             "The memory store is seen by one process only: with several (gunicorn --workers 2), "
             "another may have it. Set LATER_STORE = 'sqlite:///later.sqlite3'."
         )
-    raise JobNotFoundError(str(job_id)[:64], hint)
+    raise JobNotFoundError(str(job_id)[:64], advice)

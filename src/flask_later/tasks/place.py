@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+_OURS = __name__.partition(".")[0]
+
 
 def place_of(function: Callable[..., Any]) -> str:
     """Return where *function* stands, as ``file:line``."""
@@ -14,8 +16,8 @@ def place_of(function: Callable[..., Any]) -> str:
 
 
 def place_of_caller() -> str:
-    """Return where the caller of the caller stands, as ``file:line``."""
+    """Return where the code stands that has called into this package, as ``file:line``."""
     frame = inspect.currentframe()
-    for _ in range(2):
-        frame = frame and frame.f_back
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == _OURS:
+        frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"

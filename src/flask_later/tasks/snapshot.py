@@ -6,9 +6,11 @@ A request context is never copied: the copy shares the request and closes its fi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from flask import has_request_context
@@ -82,12 +84,16 @@ class Snapshot:
     locale: str | None = None
     #: The values of :meth:`flask_later.Later.carry`.
     carried: Mapping[str, object] = field(default_factory=dict[str, object])
+    #: What makes the job an operation that clients may follow; jobs that it enqueues are none.
+    operation: Mapping[str, object] | None = None
 
 
 NO_REQUEST = Snapshot()
 
 
-def capture(carriers: Carriers, inherited: Snapshot) -> str:
+def capture(
+    carriers: Carriers, inherited: Snapshot, operation: Mapping[str, object] | None = None
+) -> str:
     """Return the snapshot of the present as JSON text.
 
     Inside a request it is the request's; inside a job it is *inherited* from that job.
@@ -100,9 +106,28 @@ def capture(carriers: Carriers, inherited: Snapshot) -> str:
         facts = _of_job(inherited)
     if carriers and (carried := carriers.capture()):
         facts["carried"] = carried
+    if operation is not None:
+        facts["operation"] = operation
     if not facts:
         return EMPTY
     return payload.dumps(facts, where="what Later.carry captured", max_bytes=_MAX_BYTES)
+
+
+def made_operation(text: str, operation: Mapping[str, object]) -> str:
+    """Return the snapshot *text* as that of an operation."""
+    facts = json.loads(text)
+    facts["operation"] = operation
+    return json.dumps(facts, separators=(",", ":"))
+
+
+@lru_cache(256)
+def operation_of(text: str) -> Mapping[str, Any] | None:
+    """Return what makes the job of the snapshot *text* an operation; None if it is none.
+
+    It is plain JSON. Polls ask this again and again, and need nothing else of it.
+    """
+    operation = json.loads(text).get("operation") if '"operation":' in text else None
+    return cast("dict[str, Any]", operation) if isinstance(operation, dict) else None
 
 
 def load(text: str) -> Snapshot:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from flask import Flask, Request, current_app, has_app_context, request
 
@@ -15,14 +14,36 @@ from flask_later.core.engine import Engine
 from flask_later.core.store import Store
 from flask_later.errors import NotInitializedError, OutsideAppContextError
 
+from .opening import Opening
+
 if TYPE_CHECKING:
     from flask_later.tasks.registry import Registry
 
 KEY = "later"
 
+T = TypeVar("T")
+
+
+class _once(Generic[T]):  # noqa: N801 (it is used as a decorator)
+    """A property that is made at its first use, unless that raises.
+
+    ``functools.cached_property`` has a lock (before Python 3.12), which a fork leaves locked.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+
+    def __get__(self, owner: Any, _: type[Any]) -> T:
+        made = owner.__dict__[self._name] = self._make(owner)
+        return made
+
 
 class Parts(NamedTuple):
-    """What the settings decide. They freeze when this is made: at the first use, not before."""
+    """What the settings decide. They freeze when this is made: at the first use, not before.
+
+    Here the store is not yet open; ``AppState.store`` is.
+    """
 
     settings: Settings
     clock: Clock
@@ -46,23 +67,28 @@ class AppState:
     assemble: Callable[[], Parts]
     ensure_started: Callable[[], bool]
 
-    @cached_property
+    @_once
     def parts(self) -> Parts:
         return self.assemble()
 
-    @cached_property
+    @_once
     def settings(self) -> Settings:
         return self.parts.settings
 
-    @cached_property
+    @_once
     def clock(self) -> Clock:
         return self.parts.clock
 
-    @cached_property
-    def store(self) -> Store:
-        return self.parts.store
+    @_once
+    def opening(self) -> Opening:
+        return Opening(self.parts.store)
 
-    @cached_property
+    @_once
+    def store(self) -> Store:
+        """:raises StoreError: if it cannot be opened; the next use tries again."""
+        return self.opening.open()
+
+    @_once
     def engine(self) -> Engine:
         return self.parts.engine
 
@@ -85,7 +111,11 @@ def get_request() -> Request:
 
 def find_state() -> AppState | None:
     """Return the state of the current app; None if no app is active, or it has no ``Later``."""
-    return get_app().extensions.get(KEY) if has_app_context() else None
+    try:
+        app = get_app()
+    except RuntimeError:
+        return None
+    return app.extensions.get(KEY)
 
 
 def get_state(asked: str, example: str) -> AppState:
@@ -94,9 +124,9 @@ def get_state(asked: str, example: str) -> AppState:
     :raises OutsideAppContextError: if no app is active.
     :raises NotInitializedError: if it has no ``Later``.
     """
+    state = find_state()
+    if state is not None:
+        return state
     if not has_app_context():
         raise OutsideAppContextError(asked, example)
-    state = find_state()
-    if state is None:
-        raise NotInitializedError(current_app.name, None, asked)
-    return state
+    raise NotInitializedError(current_app.name, None, asked)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cached_property, update_wrapper
 from typing import (
     TYPE_CHECKING,
@@ -20,21 +20,20 @@ from typing import (
     overload,
 )
 
-from flask_later.config import queue_name, seconds
-from flask_later.core.job import HIGHEST_PRIORITY, LOWEST_PRIORITY, UniqueUntil
 from flask_later.core.naming import module_name
-from flask_later.core.retry import ONCE, Retry
+from flask_later.core.retry import Retry
 from flask_later.errors import ArgumentsError, InvalidSettingError, InvalidTaskError
+from flask_later.errors.words import with_article
 from flask_later.tasks import enqueue
 from flask_later.tasks.job import Job
-from flask_later.tasks.place import place_of
+from flask_later.tasks.options import UNSET, TaskOptions
+from flask_later.tasks.place import place_of, place_of_caller
 from flask_later.tasks.shapes import shapes_of
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
-_UNSET: Any = object()
 #: How others spell it; asking for one of these is answered with our word.
 _FOREIGN_VERBS = {
     "delay": "{task}.enqueue(...) (later: {task}.using(delay=60).enqueue(...))",
@@ -45,123 +44,6 @@ _FOREIGN_VERBS = {
     "s": "{task}.call(...)",
     "queue": "{task}.enqueue(...)",
 }
-_LONGEST_NAME = 255
-
-
-def _is_text(value: object) -> bool:
-    """Whether *value* is a text that every store takes, of at most 255 characters."""
-    return isinstance(value, str) and 1 <= len(value) <= _LONGEST_NAME and value.isprintable()
-
-
-def _is_priority(value: object) -> bool:
-    # A bool is an int, too.
-    return type(value) is int and LOWEST_PRIORITY <= value <= HIGHEST_PRIORITY
-
-
-def _is_span(value: Any) -> bool:
-    return value is None or value > 0
-
-
-def _is_aware(value: object) -> bool:
-    return isinstance(value, datetime) and value.utcoffset() is not None
-
-
-def _unique_until(value: object) -> UniqueUntil:
-    if isinstance(value, str) and value in {*UniqueUntil}:
-        return UniqueUntil(value)
-    raise InvalidSettingError("unique_until", repr(value), "'started' or 'finished'")
-
-
-#: For each option: whether it can have a value, and what it can have.
-_RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "priority": (
-        _is_priority,
-        f"a whole number, {LOWEST_PRIORITY} to {HIGHEST_PRIORITY}, higher first",
-    ),
-    "retry": (
-        lambda value: isinstance(value, Retry),
-        "a Retry, e.g. retry=Retry(max_attempts=3)",
-    ),
-    "timeout": (
-        _is_span,
-        "more than 0 seconds, or None",
-    ),
-    "expires": (
-        _is_span,
-        "more than 0 seconds, or None",
-    ),
-    "at": (
-        lambda value: value is None or _is_aware(value),
-        "an aware datetime, e.g. datetime.now(UTC) + timedelta(hours=1)",
-    ),
-    "unique_key": (
-        lambda value: value is None or _is_text(value),
-        f"1 to {_LONGEST_NAME} printable characters",
-    ),
-    "unique_for": (
-        _is_span,
-        "more than 0 seconds, or None",
-    ),
-    "durable": (
-        lambda value: isinstance(value, bool),
-        "True or False",
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
-    """How a task's jobs are run. Durations are seconds or ``timedelta``."""
-
-    queue: str = "default"
-    priority: int = 0
-    retry: Retry = ONCE
-    timeout: float | None = None
-    #: Seconds before the job may run, or the instant; at most one of them.
-    delay: float = 0.0
-    at: datetime | None = None
-    #: Seconds after that within which a worker has to begin it.
-    expires: float | None = None
-    unique_key: str | None = None
-    unique_until: UniqueUntil = UniqueUntil.FINISHED
-    #: Seconds from the enqueue on for which the key is not free, whatever becomes of the job.
-    unique_for: float | None = None
-    #: The task insists on a store that survives the process.
-    durable: bool = False
-
-    def changed(self, **changes: Any) -> TaskOptions:
-        """Return these options with *changes*; the unset are left out.
-
-        :raises InvalidSettingError: for a value that an option cannot have.
-        """
-        given = {name: value for name, value in changes.items() if value is not _UNSET}
-        for name in ("timeout", "delay", "expires", "unique_for"):
-            if given.get(name) is not None:
-                given[name] = seconds(name, given[name])
-        if "unique_until" in given:
-            given["unique_until"] = _unique_until(given["unique_until"])
-        if "delay" in given and "at" not in given:
-            given["at"] = None
-        if given.get("at") is not None and "delay" not in given:
-            given["delay"] = 0.0
-        return replace(self, **given).checked()
-
-    def checked(self) -> TaskOptions:
-        queue_name(self.queue)
-        for name, (can_have, expected) in _RULES.items():
-            value = getattr(self, name)
-            if not can_have(value):
-                raise InvalidSettingError(name, repr(value), expected)
-        if self.at is not None and self.delay:
-            raise InvalidSettingError("at", repr(self.at), "left out when delay is given")
-        if self.unique_key is None and self.unique_for is not None:
-            raise InvalidSettingError("unique_for", repr(self.unique_for), "a unique_key beside it")
-        return self
-
-    def run_at(self, now: datetime) -> datetime:
-        if self.at is not None:
-            return self.at.astimezone(UTC)
-        return now + timedelta(seconds=self.delay) if self.delay else now
 
 
 class Definition:
@@ -182,6 +64,8 @@ class Definition:
         )
         self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         self._required = frozenset(p.name for p in parameters if p.default is p.empty)
+        #: How many values a call without names may have, where all parameters are plain.
+        self._numbers = range(len(self._required), len(self.parameter_names) + 1)
 
     @cached_property
     def digest(self) -> str:
@@ -199,15 +83,14 @@ class Definition:
         if not self._is_plain:
             return self.misfit(args, kwargs) is None
         # The same answer as bind(), at a tenth of its cost: this is asked twice for each job.
-        names = self.parameter_names
         given = len(args)
-        if given > len(names):
-            return False
         if not kwargs:
-            return self._required.issubset(names[:given]) if self._required else True
-        named = kwargs.keys()
-        return named <= frozenset(names[given:]) and self._required.issubset(
-            {*names[:given], *named}
+            return given in self._numbers
+        names, named = self.parameter_names, kwargs.keys()
+        return (
+            given <= len(names)
+            and named <= frozenset(names[given:])
+            and self._required.issubset({*names[:given], *named})
         )
 
     def misfit(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str | None:
@@ -277,16 +160,16 @@ class Task(Generic[P, R_co]):
     def using(
         self,
         *,
-        queue: str = _UNSET,
-        priority: int = _UNSET,
-        retry: Retry = _UNSET,
-        timeout: float | timedelta | None = _UNSET,
-        delay: float | timedelta = _UNSET,
-        at: datetime | None = _UNSET,
-        expires: float | timedelta | None = _UNSET,
-        unique_key: str | None = _UNSET,
-        unique_until: Literal["started", "finished"] = _UNSET,
-        unique_for: float | timedelta | None = _UNSET,
+        queue: str = UNSET,
+        priority: int = UNSET,
+        retry: Retry = UNSET,
+        timeout: float | timedelta | None = UNSET,
+        delay: float | timedelta = UNSET,
+        at: datetime | None = UNSET,
+        expires: float | timedelta | None = UNSET,
+        unique_key: str | None = UNSET,
+        unique_until: Literal["started", "finished", "gone"] = UNSET,
+        unique_for: float | timedelta | None = UNSET,
     ) -> Task[P, R_co]:
         """Return the task with other options; this one stays as it is.
 
@@ -295,7 +178,8 @@ class Task(Generic[P, R_co]):
             cancelled.
         :param unique_key: while a job holds the key no other is stored: an enqueue returns the one
             that is there, marked as ``job.duplicate``.
-        :param unique_until: what ends that: the job has begun (``"started"``), or has ended.
+        :param unique_until: what ends that: the job has begun (``"started"``), has ended
+            (``"finished"``), or its record is deleted (``"gone"``).
         :param unique_for: seconds from the enqueue on for which the key is held besides, also when
             the job has ended before.
 
@@ -304,7 +188,7 @@ class Task(Generic[P, R_co]):
 
         :raises InvalidSettingError: for a value that an option cannot have.
         """
-        if retry is not _UNSET:
+        if retry is not UNSET:
             raise InvalidSettingError(
                 "retry", "an option of using()", "an option of @later.task(retry=...)"
             )
@@ -338,7 +222,7 @@ class Task(Generic[P, R_co]):
         if not definition.fits(args, kwargs):
             reason = definition.misfit(args, kwargs) or "the arguments do not fit"
             signature = f"{definition.short_name}{definition.signature}"
-            raise ArgumentsError(self.name, reason, signature)
+            raise ArgumentsError(self.name, reason, signature, place_of_caller())
 
     # Type checkers would take every misspelt attribute for one that is there.
     if not TYPE_CHECKING:
@@ -382,9 +266,10 @@ def task_name(function: Callable[..., Any], group: str | None) -> str:
     return f"{group}.{name}" if group else f"{module_name(function.__module__)}.{name}"
 
 
-def require_function(function: object) -> Callable[..., Any]:
+def require_function(function: object, *, may_yield: bool = False) -> Callable[..., Any]:
     """Return *function* if it can be a task.
 
+    :param may_yield: whether somebody takes what a generator yields.
     :raises InvalidTaskError: otherwise.
     """
     if isinstance(function, Task):
@@ -395,15 +280,16 @@ def require_function(function: object) -> Callable[..., Any]:
         )
     if not callable(function) or inspect.isclass(function):
         raise InvalidTaskError(
-            f"A {type(function).__name__}", "cannot be a task", "Decorate a function."
+            with_article(type(function).__name__, "A"), "cannot be a task", "Decorate a function."
         )
-    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+    yields = inspect.isgeneratorfunction(function) and not may_yield
+    if yields or inspect.isasyncgenfunction(function):
         raise InvalidTaskError(
             f"The generator {getattr(function, '__name__', '')!r}",
             "cannot be a task, because nobody takes what it yields",
             "Return a list, and tell the progress with current_job.track(...).",
         )
-    if _is_method(function):
+    if is_method(function):
         raise InvalidTaskError(
             f"The method {getattr(function, '__qualname__', '')!r}",
             "cannot be a task, because a worker has no object to call it on",
@@ -420,24 +306,10 @@ def require_function(function: object) -> Callable[..., Any]:
     return function
 
 
-def _is_method(function: Callable[..., Any]) -> bool:
+def is_method(function: Callable[..., Any]) -> bool:
     """Whether *function* stands in the body of a class and takes its object."""
     scope = getattr(function, "__qualname__", "").rpartition(".")[0]
     code = getattr(function, "__code__", None)
     if inspect.ismethod(function) or code is None or not scope or scope.endswith("<locals>"):
         return False
     return code.co_varnames[: min(1, code.co_argcount)] in (("self",), ("cls",))
-
-
-def require_names(name: str | None, aliases: Sequence[str]) -> tuple[str, ...]:
-    """Return *aliases* as a tuple if a task can have these names.
-
-    :raises InvalidSettingError: otherwise.
-    """
-    if name is not None and not _is_text(name):
-        expected = f"1 to {_LONGEST_NAME} printable characters"
-        raise InvalidSettingError("name", repr(name), expected)
-    # A text is a sequence of texts as well, of its letters.
-    if isinstance(aliases, str) or not all(map(_is_text, aliases)):
-        raise InvalidSettingError("aliases", repr(aliases), "a list of names")
-    return tuple(aliases)

@@ -21,7 +21,8 @@ from flask_later.core.clock import VirtualClock
 from flask_later.core.engine import Ran
 from flask_later.core.job import JobRecord
 from flask_later.errors import EndlessWorkError, NotInitializedError, NotManualError
-from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle, Process
+from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
+from flask_later.runtime.process import Process
 from flask_later.signals import job_started
 from flask_later.tasks.state import KEY, AppState
 

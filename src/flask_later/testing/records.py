@@ -70,5 +70,7 @@ def make_full_record(**changes: Any) -> JobRecord:
         unique_until=UniqueUntil.STARTED,
         key_free_at=START + timedelta(hours=2),
         expires_at=START + timedelta(hours=3),
+        progress_at=START + timedelta(hours=4),
+        principal="zoë",
     )
     return record._replace(**changes)

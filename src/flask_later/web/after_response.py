@@ -115,9 +115,11 @@ class AfterResponse:
 def _may_leave_more(body: Iterable[bytes], aftermath: Aftermath) -> bool:
     """Say whether code of the app may still run that leaves callbacks.
 
-    That is the generator of a streamed response, which has no length. Files pass: they are no
-    iterators of Werkzeug's.
+    That is the generator of a streamed response, which has no length, but a body. Files pass: they
+    are no iterators of Werkzeug's.
     """
     if aftermath.status is None:
         return True
-    return isinstance(body, (ClosingIterator, GeneratorType)) and aftermath.content_length is None
+    if not isinstance(body, (ClosingIterator, GeneratorType)) or aftermath.has_no_body:
+        return False
+    return aftermath.content_length is None

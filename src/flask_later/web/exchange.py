@@ -13,6 +13,7 @@ from werkzeug.datastructures import EnvironHeaders
 
 from flask_later.core.clock import Clock
 from flask_later.errors import InvalidTaskError
+from flask_later.errors.words import with_article
 from flask_later.runtime.callbacks import callable_name
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Headers = tuple[tuple[str, str], ...]
 _SECRET = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie"})
 #: A header longer than this is not an id.
 _LONGEST_ID = 200
+_YIELDS = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,20 +205,28 @@ def takes_exchange(function: Callable[..., object]) -> bool:
 def _require_blueprint(blueprint: object) -> None:
     if blueprint is not None and not isinstance(blueprint, Blueprint | str):
         raise InvalidTaskError(
-            f"A {type(blueprint).__qualname__}",
+            with_article(type(blueprint).__qualname__, "A"),
             "is no blueprint",
             "Give the blueprint itself, or the name it is registered under.",
         )
 
 
 def require_callable(function: object) -> None:
-    """Refuse what cannot be called, which mostly is the result of a call."""
+    """Refuse what cannot be called, mostly the result of a call, and what would then do nothing."""
     if not callable(function):
         raise InvalidTaskError(
-            f"A {type(function).__qualname__}",
+            with_article(type(function).__qualname__, "A"),
             "cannot be a callback, because it cannot be called",
             "Pass the function and its arguments: later.after_this_response(audit, user.id), "
             "not later.after_this_response(audit(user.id)).",
+        )
+    # Not inspect.isgeneratorfunction: that costs a microsecond, and this is asked in the view.
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & _YIELDS:
+        raise InvalidTaskError(
+            f"The generator {callable_name(function)!r}",
+            "cannot be a callback, because calling it would run nothing",
+            "Remove the 'yield', or give a function that uses it up.",
         )
 
 

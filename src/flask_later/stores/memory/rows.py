@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, merge
+from itertools import chain
 
-from flask_later.core.job import FINISHED, PENDING, WAITING, JobRecord, JobState
-from flask_later.core.states import holds_key, is_expired
+from flask_later.core.job import FINISHED, PENDING, WAITING, JobRecord, JobState, UniqueUntil
+from flask_later.core.states import end_of, holds_key, is_expired
 
 #: Void places that are not worth a clean-up.
 _FEW = 64
@@ -32,25 +33,66 @@ class Row:
 Place = tuple[float, int, Row]
 
 
+class _Line:
+    """The places of those that are ready in one queue. Nearly all come in their order."""
+
+    __slots__ = ("_in_order", "_others")
+
+    def __init__(self) -> None:
+        self._in_order: deque[Place] = deque()
+        #: A heap of those that have come behind a later one.
+        self._others: list[Place] = []
+
+    def __len__(self) -> int:
+        return len(self._in_order) + len(self._others)
+
+    def __iter__(self) -> Iterator[Place]:
+        """Yield those that are not void, in no order."""
+        return filter(_is_valid, chain(self._in_order, self._others))
+
+    def push(self, place: Place) -> None:
+        if not self._in_order or self._in_order[-1] < place:
+            self._in_order.append(place)
+        else:
+            heappush(self._others, place)
+
+    def first(self) -> Place | None:
+        """Return the least place that is not void."""
+        other = _top(self._others) if self._others else None
+        while self._in_order:
+            place = self._in_order[0]
+            if place[2].place is place:
+                return place if other is None else min(place, other)
+            self._in_order.popleft()
+        return other
+
+    def tidy(self) -> None:
+        """Throw away what is void."""
+        places = sorted(self)
+        self._in_order, self._others = deque(places), []
+
+
 class Rows:
     """All rows: by id, by unique key, and by state in the order in which they are asked for."""
 
     def __init__(self) -> None:
         self._seq = 0
         self._by_id: dict[str, Row] = {}
-        #: Those that may hold a unique key: unfinished ones, or with a period in which they do.
+        #: Those that may hold a unique key: unfinished ones, and those that may beyond their end.
         self._by_key: dict[str, dict[str, Row]] = {}
         #: Queued ones, by queue and rank.
-        self._ready: dict[str, list[Place]] = {}
+        self._ready: dict[str, _Line] = {}
         #: Scheduled ones, by the time when they may run.
         self._due: list[Place] = []
         #: Those that may have to be cancelled because nobody begins them, and others by now.
         self._expiring: list[tuple[datetime, int, Row]] = []
         #: How many wait: held, scheduled or queued.
         self.pending = 0
-        #: Finished ones, by their end. In heaps those whose end counts from when their key is free.
-        self._ended: dict[JobState, deque[Place]] = {state: deque() for state in FINISHED}
-        self._reserved: dict[JobState, list[Place]] = {state: [] for state in FINISHED}
+        #: The same by principal, as far as they have one.
+        self._pending_of: Counter[str] = Counter()
+        #: Finished ones by their end; in a heap if it counts from when their key is free.
+        self._ended: deque[Place] = deque()
+        self._reserved: list[Place] = []
         self.finished = 0
         #: The others, of which there are few at a time.
         self._others: dict[JobState, dict[str, Row]] = {
@@ -81,6 +123,10 @@ class Rows:
             return min(unfinished, key=lambda row: row.seq)
         return max(holders, key=_end_and_order, default=None)
 
+    def pending_of(self, principal: str, most: int) -> int:
+        """Return how many jobs of *principal* wait, up to *most*."""
+        return min(self._pending_of[principal], most)
+
     @property
     def queues(self) -> Collection[str]:
         """The queues that have ever had a job to hand out."""
@@ -99,12 +145,12 @@ class Rows:
 
     def best(self, queue: str) -> Place | None:
         """Return the place of the queue's best job."""
-        heap = self._ready.get(queue)
-        return _top(heap) if heap else None
+        line = self._ready.get(queue)
+        return line.first() if line else None
 
     def ready(self, queue: str) -> list[Row]:
-        """Return all queued rows of *queue*, the best one first, the others in no order."""
-        return [place[2] for place in self._ready.get(queue, ()) if place[2].place is place]
+        """Return all queued rows of *queue*, in no order."""
+        return [place[2] for place in self._ready.get(queue, ())]
 
     def next_due(self) -> Row | None:
         """Return the scheduled row that may run first."""
@@ -123,19 +169,15 @@ class Rows:
     def _waits(self, row: Row) -> bool:
         return row.record.state in WAITING and self._by_id.get(row.record.id) is row
 
-    def oldest(self, state: JobState) -> Row | None:
-        """Return the row in this final state that ended first, as :func:`end_of` counts."""
-        ended = self._ended[state]
-        while ended and ended[0][2].place is not ended[0]:
-            ended.popleft()
-        places = (ended[0] if ended else None, _top(self._reserved[state]))
-        rows = (place[2] for place in places if place is not None)
-        return min(rows, key=_end_and_order, default=None)
-
-    def oldest_finished(self, states: Collection[JobState] = FINISHED) -> Row | None:
-        """Return the row in one of these final states that ended first."""
-        rows = filter(None, map(self.oldest, states))
-        return min(rows, key=_end_and_order, default=None)
+    def ended(self) -> Iterator[Row]:
+        """Yield the finished rows, the one that ended first first, as :func:`end_of` counts."""
+        while self._ended and not _is_valid(self._ended[0]):
+            self._ended.popleft()
+        ended = (place[2] for place in self._ended if _is_valid(place))
+        if not self._reserved:
+            return ended
+        reserved = (place[2] for place in sorted(self._reserved) if _is_valid(place))
+        return merge(ended, reserved, key=_end_and_order)
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._by_id.values())
@@ -162,16 +204,18 @@ class Rows:
     def _enter(self, row: Row) -> None:
         record = row.record
         state = record.state
-        if record.unique_key is not None and (state not in FINISHED or record.key_free_at):
+        if record.principal is not None and state in PENDING:
+            self._pending_of[record.principal] += 1
+        if record.unique_key is not None and _may_hold_key(record):
             self._by_key.setdefault(record.unique_key, {})[record.id] = row
         if record.expires_at is not None and state in WAITING and not row.expiring:
             self._expire(row, record.expires_at)
         if state is JobState.QUEUED:
-            self._push(row, record.rank, self._ready.setdefault(record.queue, []))
+            self._queue(row, record)
         elif state is JobState.SCHEDULED:
-            self._push(row, record.run_at.timestamp(), self._due)
+            self._schedule(row, record)
         elif state in FINISHED:
-            self._end(row, state)
+            self._end(row, record)
         else:
             self._others[state][record.id] = row
             if state is JobState.HELD:
@@ -179,15 +223,23 @@ class Rows:
 
     def _leave(self, row: Row) -> None:
         record = row.record
+        state = record.state
+        if record.principal is not None and state in PENDING:
+            self._leave_place(record.principal)
         if record.unique_key is not None:
             self._leave_key(record.id, record.unique_key)
         if row.place is None:
-            del self._others[record.state][record.id]
+            del self._others[state][record.id]
         row.place = None
-        if record.state in PENDING:
+        if state in PENDING:
             self.pending -= 1
-        elif record.state in FINISHED:
+        elif state in FINISHED:
             self.finished -= 1
+
+    def _leave_place(self, principal: str) -> None:
+        self._pending_of[principal] -= 1
+        if not self._pending_of[principal]:
+            del self._pending_of[principal]
 
     def _leave_key(self, job_id: str, unique_key: str) -> None:
         rows = self._by_key.get(unique_key, {})
@@ -205,28 +257,45 @@ class Rows:
         row.expiring = True
         heappush(self._expiring, (expires_at, row.seq, row))
 
-    def _push(self, row: Row, key: float, heap: list[Place]) -> None:
+    def _queue(self, row: Row, record: JobRecord) -> None:
+        line = self._ready.get(record.queue)
+        if line is None:
+            line = self._ready[record.queue] = _Line()
         self.pending += 1
-        if len(heap) > 2 * self.pending + _FEW:
+        if len(line) > 2 * self.pending + _FEW:
             # Cancelled jobs left void places behind, which nobody has come to take off the top.
-            heap[:] = [place for place in heap if place[2].place is place]
-            heapify(heap)
-        row.place = (key, row.seq, row)
-        heappush(heap, row.place)
+            line.tidy()
+        row.place = place = (record.rank, row.seq, row)
+        line.push(place)
 
-    def _end(self, row: Row, state: JobState) -> None:
+    def _schedule(self, row: Row, record: JobRecord) -> None:
+        self.pending += 1
+        if len(self._due) > 2 * self.pending + _FEW:
+            self._due = [*filter(_is_valid, self._due)]
+            heapify(self._due)
+        row.place = (record.run_at.timestamp(), row.seq, row)
+        heappush(self._due, row.place)
+
+    def _end(self, row: Row, record: JobRecord) -> None:
         self.finished += 1
-        if row.record.key_free_at is not None:
-            row.place = (end_of(row.record).timestamp(), row.seq, row)
-            heappush(self._reserved[state], row.place)
+        if record.key_free_at is not None:
+            row.place = (end_of(record).timestamp(), row.seq, row)
+            heappush(self._reserved, row.place)
             return
-        ended = self._ended[state]
-        if len(ended) > 2 * self.finished + _FEW:
-            living = [place for place in ended if place[2].place is place]
-            ended.clear()
-            ended.extend(living)
-        row.place = (0.0, row.seq, row)
-        ended.append(row.place)
+        if len(self._ended) > 2 * self.finished + _FEW:
+            self._ended = deque(filter(_is_valid, self._ended))
+        row.place = place = (0.0, row.seq, row)
+        self._ended.append(place)
+
+
+def _may_hold_key(record: JobRecord) -> bool:
+    """Whether the job may hold its key now, or later on, as it is."""
+    kept = record.key_free_at is not None or record.unique_until is UniqueUntil.GONE
+    return kept or record.state not in FINISHED
+
+
+def _is_valid(place: Place) -> bool:
+    return place[2].place is place
 
 
 def _top(heap: list[Place]) -> Place | None:
@@ -234,12 +303,6 @@ def _top(heap: list[Place]) -> Place | None:
     while heap and heap[0][2].place is not heap[0]:
         heappop(heap)
     return heap[0] if heap else None
-
-
-def end_of(record: JobRecord) -> datetime:
-    """Return when a finished job ended, or its key is free, if that is later."""
-    ended = record.finished_at or record.created_at
-    return ended if record.key_free_at is None else max(ended, record.key_free_at)
 
 
 def _end_and_order(row: Row) -> tuple[datetime, int]:

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from math import inf
 from pathlib import Path
 
 from flask_later.errors import StoreError
@@ -28,6 +29,8 @@ _OFTEN, _SELDOM = 5.0, 60.0
 _LARGE = 4 * _MB
 #: From this size on whoever writes does it, whatever became of the one who should.
 IN_BAND = 16 * _MB
+#: Seconds between two looks at the size after a commit: nobody writes much in that time.
+_LOOK_EVERY = 0.005
 #: A WAL of this size for that many seconds is worth a warning.
 _HUGE, _LONG = 64 * _MB, 60.0
 #: Seconds to wait for those who write, and then for those who read an older state. Meanwhile
@@ -49,6 +52,7 @@ class Checkpoints:
         #: When the WAL was last written to, as of the last checkpoint.
         self._written: int | None = None
         self._next = clock() + _OFTEN
+        self._looked_at = -inf
         self._tries = 0
         #: Since when somebody has kept a huge WAL from being used again.
         self._pinned_since: float | None = None
@@ -68,9 +72,14 @@ class Checkpoints:
         self.run()
         return True
 
-    def run_in_band(self, wal_size: int) -> None:
-        """Checkpoint because the WAL has grown so much, unless that has just failed."""
-        if wal_size > IN_BAND and not (self._tries and self._clock() < self._next):
+    def run_in_band(self) -> None:
+        """After a commit, checkpoint if the WAL has grown so much, unless that has just failed."""
+        now = self._clock()
+        if now - self._looked_at < _LOOK_EVERY or (self._tries and now < self._next):
+            return
+        self._looked_at = now
+        wal = self._stat()
+        if wal is not None and wal.st_size > IN_BAND:
             self.run()
 
     def run(self) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from heapq import nsmallest
 from itertools import chain
 from operator import itemgetter
 
+from flask_later.core.exchange import Want
 from flask_later.core.job import JobRecord
 from flask_later.core.states import claimed, expired, is_expired, may_share
-from flask_later.core.store import MAX_EXPIRED, MAX_PAGE, Want
+from flask_later.core.store import MAX_EXPIRED, MAX_PAGE
+from flask_later.stores.columns import FIELDS, to_record
 
 from .connection import Connection
-from .jobs import Jobs
-from .rows import FIELDS, Row, to_record
+from .jobs import Held, Jobs
+from .rows import Row
 
 # The order is that of the index to the letter, or SQLite would sort the backlog.
 FRONT = f"""
@@ -33,6 +36,9 @@ QUEUES = """
     WHERE queue IS NOT NULL AND queue NOT IN (SELECT queue FROM paused)
 """
 _PAUSED = "SELECT queue FROM paused"
+_FENCE, _ATTEMPTS, _CRASHES, _EXPIRES_AT = map(
+    FIELDS.index, ("fence", "attempts", "crashes", "expires_at")
+)
 
 
 def runnable_queues(db: Connection) -> list[str]:
@@ -40,8 +46,8 @@ def runnable_queues(db: Connection) -> list[str]:
     return [queue for (queue,) in db.all(QUEUES)]
 
 
-def best(db: Connection, want: Want) -> list[JobRecord]:
-    """Return the jobs that *want* gets, in the order in which it gets them."""
+def best(db: Connection, want: Want) -> list[Row]:
+    """Return the rows of :data:`FRONT` that *want* gets, in the order in which it gets them."""
     limit = min(want.limit, MAX_PAGE)
     if limit <= 0:
         return []
@@ -49,7 +55,7 @@ def best(db: Connection, want: Want) -> list[JobRecord]:
     for queues in _ranked(db, want):
         if len(rows) < limit:
             rows += _fronts(db, queues, limit - len(rows))
-    return [to_record(row[:-2]) for row in rows]
+    return rows
 
 
 def _ranked(db: Connection, want: Want) -> list[list[str]]:
@@ -63,25 +69,44 @@ def _ranked(db: Connection, want: Want) -> list[list[str]]:
     return [[queue] for queue in dict.fromkeys((*first, *want.queues)) if queue not in paused]
 
 
-def hand_out(jobs: Jobs, worker: str, want: Want) -> tuple[list[JobRecord], list[JobRecord]]:
-    """Give *worker* what it wants; return that, and the expired ones that lay before it."""
-    taken: list[JobRecord] = []
+def hand_out(jobs: Jobs, worker: str, want: Want) -> tuple[list[Row], list[JobRecord]]:
+    """Give *worker* what it wants; return that, and the expired ones that lay before it.
+
+    What it gets are rows, as they were before: they can be read after the commit.
+    """
+    taken: list[Row] = []
     over: list[JobRecord] = []
-    wanted = want
-    while True:
-        before = len(over)
-        for record in best(jobs.db, wanted):
-            if is_expired(record, jobs.now):
-                if len(over) >= MAX_EXPIRED:
-                    return taken, over
+    goes_on = True
+    while goes_on:
+        goes_on = False
+        fit: list[Row] = []
+        for row in best(jobs.db, want._replace(limit=want.limit - len(taken))):
+            if row[_EXPIRES_AT] is not None and is_expired(record := to_record(row), jobs.now):
+                # It was in the place of another, for which to look again.
+                goes_on = len(over) < MAX_EXPIRED
+                if not goes_on:
+                    break
                 over.append(jobs.save(record, expired(record, jobs.now)))
-            elif taken and not may_share(taken[0], record):
-                return taken, over
-            else:
-                taken.append(jobs.save(record, claimed(record, worker, jobs.now)))
-        if len(over) == before:
-            return taken, over
-        wanted = want._replace(limit=want.limit - len(taken))
+                continue
+            first = next(chain(taken, fit), None)
+            if first is not None and not _may_share(first, row):
+                goes_on = False
+                break
+            fit.append(row)
+        jobs.hold([(row[-1], row[_FENCE], row[_ATTEMPTS]) for row in fit], worker)
+        taken += fit
+    return taken, over
+
+
+def to_held(row: Row, worker: str, now: datetime) -> Held:
+    """Return the attempt as which *worker* has got the job of *row* in a transaction of then."""
+    return Held(claimed(to_record(row), worker, now), row[-1])
+
+
+def _may_share(first: Row, other: Row) -> bool:
+    if not first[_CRASHES] and not other[_CRASHES]:
+        return True
+    return may_share(to_record(first), to_record(other))
 
 
 def _fronts(db: Connection, queues: Collection[str], limit: int) -> list[Row]:

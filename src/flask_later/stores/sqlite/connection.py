@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from weakref import finalize
@@ -24,6 +25,7 @@ from .schema import APPLICATION_ID
 from .trouble import foreign, translated
 
 _PRAGMAS = (
+    "cache_size = -1000",
     "trusted_schema = OFF",
     "cell_size_check = ON",
     # Checkpoints are ours: see checkpoints.py.
@@ -71,13 +73,13 @@ class Connection:
 
     def __init__(self, path: Path, patience: float, timeout: float | None = None) -> None:
         self._path = path
-        self._patience = patience
         self._pid = os.getpid()
         #: Held while it is used.
         self.lock = threading.RLock()
         self._synchronous = ""
         self.closed = False
-        with translated(self._path, self._patience):
+        self._translated = translated(path, patience)
+        with self._translated:
             # mode=rw: a file that somebody deleted is an error, not a new and empty store.
             self._raw = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw",
@@ -88,7 +90,6 @@ class Connection:
                 uri=True,
             )
             _opened.add(self._raw)
-            self._raw.row_factory = _whole_text
             _configure(self._raw)
             # It may have been replaced. This also has SQLite open its files, which it puts off.
             (application_id,) = self._raw.execute("PRAGMA application_id").fetchone()
@@ -129,7 +130,7 @@ class Connection:
     def read(self) -> Generator[Connection]:
         """A transaction that sees one state of the file, and never waits for those who write."""
         # Held meanwhile, so that nobody closes what is in use.
-        with self.lock, translated(self._path, self._patience):
+        with self.lock, self._translated:
             if self.closed:
                 # Whoever asks again gets a new one.
                 raise StoreError(f"{self._path}: the store was closed meanwhile")
@@ -141,9 +142,24 @@ class Connection:
                 self.roll_back()
                 raise
 
+    def look(self, statement: str, values: Sequence[Any]) -> Row | None:
+        """Return the first row of the answer to one statement, outside of a transaction.
+
+        It sees one state of the file by itself, and costs a third of :meth:`read`.
+        """
+        with self.lock, self._translated:
+            if self.closed:
+                raise StoreError(f"{self._path}: the store was closed meanwhile")
+            try:
+                row: Row | None = self._run(statement, values).fetchone()
+            except sqlite3.OperationalError:
+                # Perhaps for a text that is none, which is read otherwise.
+                return self.one(statement, values)
+            return row
+
     def data_version(self) -> int:
         """Return a number that is another one whenever another connection has written."""
-        with self.lock, translated(self._path, self._patience):
+        with self.lock, self._translated:
             if self.closed:
                 raise StoreError(f"{self._path}: the store was closed meanwhile")
             (version,) = self._raw.execute("PRAGMA data_version").fetchone()
@@ -179,15 +195,34 @@ class Connection:
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run *statement* and return the number of rows it changed."""
-        return self._run(statement, values).rowcount
+        # Not through _run: this is called for each job.
+        try:
+            return self._raw.execute(statement, values).rowcount
+        except UnicodeEncodeError:
+            return self._run(statement, values).rowcount
+
+    def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Run *statement* with each of *rows* and return the number of rows that all changed."""
+        try:
+            return self._raw.executemany(statement, rows).rowcount
+        except UnicodeEncodeError:
+            return self._raw.executemany(
+                statement, [[_to_bytes(value) for value in row] for row in rows]
+            ).rowcount
 
     def all(self, statement: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of the answer."""
         try:
-            return self._run(statement, values).fetchall()
+            rows: list[Row] = self._run(statement, values).fetchall()
         except sqlite3.OperationalError as error:
             if "Could not decode to UTF-8" not in str(error):
                 raise
+            rows = self._all_as_bytes(statement, values)
+        if bytes in map(type, chain.from_iterable(rows)):
+            return [tuple(map(_to_text, row)) for row in rows]
+        return rows
+
+    def _all_as_bytes(self, statement: str, values: Sequence[Any]) -> list[Row]:
         # Somebody else wrote text that is none. It costs its own job only.
         self._raw.text_factory = bytes
         try:
@@ -205,7 +240,7 @@ class Connection:
             return self._raw.execute(statement, values)
         except UnicodeEncodeError:
             # SQLite's text is UTF-8, which has no lone surrogates. A text with one is kept as
-            # bytes, which equal themselves and no text; _whole_text makes it a text again.
+            # bytes, which equal themselves and no text; all() makes it a text again.
             return self._raw.execute(statement, [_to_bytes(value) for value in values])
 
     def _synchronize(self, mode: str) -> None:
@@ -230,7 +265,7 @@ class Connections:
             with opening:
                 owner = _Owner(Connection(self._path, self._patience))
                 spare_reading(owner.connection.lock)
-            self._mine.add(owner.connection)
+                self._mine.add(owner.connection)
             # Not at exit: the last writes of the app come after that.
             finalize(owner, _close, owner.connection, self._mine).atexit = False
             self._local.owner = owner
@@ -238,9 +273,11 @@ class Connections:
 
     def abandon(self) -> None:
         """Give all threads new ones; see :meth:`Connection.abandon`."""
-        for connection in [*self._mine]:
-            self._mine.discard(connection)
-            connection.abandon()
+        # None is opened before all of the old are gone: it would share what they know of the WAL.
+        with opening:
+            for connection in [*self._mine]:
+                self._mine.discard(connection)
+                connection.abandon()
 
     def close(self) -> None:
         """Close those of all threads, each as soon as it is not in use."""
@@ -271,10 +308,6 @@ class _Local(threading.local):
 def _close(connection: Connection, opened: set[Connection]) -> None:
     opened.discard(connection)
     connection.close()
-
-
-def _whole_text(_: sqlite3.Cursor, row: Row) -> Row:
-    return tuple(map(_to_text, row)) if bytes in map(type, row) else row
 
 
 def _to_text(value: Any) -> Any:

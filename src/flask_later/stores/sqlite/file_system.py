@@ -86,8 +86,9 @@ class Room:
             return
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_EVERY:
-            self._looked_at = now
+            # In this order: who comes in between must not find less than there is.
             self._free = self._look()
+            self._looked_at = now
         if self._free < self._least:
             raise StoreFullError(
                 str(file),

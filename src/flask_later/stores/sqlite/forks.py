@@ -27,7 +27,7 @@ _PATIENCE = 10.0
 #: Those of writers before those of readers: who closes a connection takes them in that order.
 _writing: WeakSet[Lock] = WeakSet()
 _reading: WeakSet[Lock] = WeakSet()
-#: Held while a connection is opened, and while the sets change.
+#: Held while a file is made ready or a connection is opened, and while the sets change.
 opening = threading.RLock()
 _held: list[Lock] = []
 

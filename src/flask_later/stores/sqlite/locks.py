@@ -12,7 +12,6 @@ import struct
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +22,6 @@ from flask_later.errors import StoreBusyError
 INIT = 0
 #: Held by who brings the WAL into the database.
 CHECKPOINT = 2**40
-#: Shared by those who wait to write.
-WAITING = 2**40 + 1
 # The bytes from 1 on are the slots of the workers.
 
 #: Whether a lock says that its holder lives.
@@ -44,7 +41,7 @@ def boot_id() -> str:
 
 if sys.platform == "win32":
 
-    def _lock(file: int, byte: int, *, shared: bool) -> bool:
+    def _lock(file: int, byte: int) -> bool:
         return True
 
     def _unlock(file: int, byte: int) -> None:
@@ -56,10 +53,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(file: int, byte: int, *, shared: bool) -> bool:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    def _lock(file: int, byte: int) -> bool:
         try:
-            fcntl.lockf(file, kind | fcntl.LOCK_NB, 1, byte)
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
         except (BlockingIOError, PermissionError):
             return False
         return True
@@ -79,7 +75,7 @@ else:
     else:
 
         def _is_locked(file: int, byte: int) -> bool:
-            if not _lock(file, byte, shared=False):
+            if not _lock(file, byte):
                 return True
             _unlock(file, byte)
             return False
@@ -102,7 +98,6 @@ class LockFile:
         """Hold nothing: this is the child of a fork, and locks stay with the parent."""
         self._mutex = threading.Lock()
         self._mine: set[int] = set()
-        self._shared: Counter[int] = Counter()
 
     @property
     def is_lost(self) -> bool:
@@ -115,7 +110,7 @@ class LockFile:
     def try_take(self, byte: int) -> bool:
         """Take *byte* for this thread alone, if nobody has it."""
         with self._mutex:
-            if byte in self._mine or self._shared[byte] or not self._lock(byte):
+            if byte in self._mine or not _lock(self._file, byte):
                 return False
             self._mine.add(byte)
             return True
@@ -131,30 +126,19 @@ class LockFile:
                 raise StoreBusyError(patience)
             time.sleep(_PAUSE)
 
-    def try_share(self, byte: int) -> bool:
-        """Take *byte* together with all who share it, unless one has it for itself."""
-        with self._mutex:
-            if byte in self._mine or not (self._shared[byte] or self._lock(byte, shared=True)):
-                return False
-            self._shared[byte] += 1
-            return True
-
     def release(self, byte: int) -> None:
-        """Give back *byte*, or one share of it. One that is not held is left alone."""
+        """Give back *byte*. One that is not held is left alone."""
         with self._mutex:
-            if self._shared[byte] > 1:
-                self._shared[byte] -= 1
-            elif byte in self._mine or self._shared[byte]:
-                self._mine.discard(byte)
-                del self._shared[byte]
+            if byte in self._mine:
+                self._mine.remove(byte)
                 _unlock(self._file, byte)
 
     def is_mine(self, byte: int) -> bool:
-        """Whether a thread of this process has *byte*, for itself or shared."""
-        return byte in self._mine or self._shared[byte] > 0
+        """Whether a thread of this process has *byte*."""
+        return byte in self._mine
 
     def is_taken_elsewhere(self, byte: int) -> bool:
-        """Whether another process has *byte*, for itself or shared.
+        """Whether another process has *byte*.
 
         Where the system cannot just be asked, this tries the lock: so not for a byte of one's own.
         """
@@ -169,9 +153,6 @@ class LockFile:
             yield
         finally:
             self.release(byte)
-
-    def _lock(self, byte: int, *, shared: bool = False) -> bool:
-        return _lock(self._file, byte, shared=shared)
 
 
 class _Registry:

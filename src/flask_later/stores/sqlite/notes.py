@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from flask_later.core.exchange import Claim, Note
 from flask_later.core.job import JobState, LogLine, StopReason
-from flask_later.core.states import released
-from flask_later.core.store import BEAT, MAX_PAGE, Claim, Note
+from flask_later.core.states import advanced, released
+from flask_later.stores.beats import Beat, beat
+from flask_later.stores.columns import from_micros, to_micros
+from flask_later.stores.reading import within_page
 
 from .connection import Connection
 from .jobs import Jobs
-from .rows import from_micros, to_micros
-
-#: Microseconds for which beats may leave out an attempt.
-_LEFT_OUT = int(BEAT * 1e6)
 
 _HELD = "SELECT id, fence, left_out FROM job WHERE state = 'running' AND worker = ?"
 _LEAVE_OUT = "UPDATE job SET left_out = ? WHERE id = ? AND fence = ?"
@@ -27,26 +26,21 @@ _LAST_ID = 2**62
 
 def leaves_out(jobs: Jobs, worker: str, holding: Collection[Claim]) -> bool:
     """Whether *worker* holds other attempts than it says, or did so at its last beat."""
-    held = set(holding)
-    return any(
-        since is not None or Claim(job_id, fence) not in held
-        for job_id, fence, since in jobs.db.all(_HELD, (worker,))
-    )
+    return not _beat(jobs, worker, holding).changes_nothing
 
 
 def release_left_out(jobs: Jobs, worker: str, holding: Collection[Claim]) -> None:
     """Release what the store believes *worker* holds, and its beats have left out for a while."""
-    held = set(holding)
-    now = to_micros(jobs.now)
-    for job_id, fence, since in jobs.db.all(_HELD, (worker,)):
-        if Claim(job_id, fence) in held:
-            if since is not None:
-                jobs.db.execute(_LEAVE_OUT, (None, job_id, fence))
-        elif since is None:
-            # This beat may have been on its way while the job was claimed.
-            jobs.db.execute(_LEAVE_OUT, (now, job_id, fence))
-        elif now - since >= _LEFT_OUT:
-            _release(jobs, job_id)
+    left_out, lost = _beat(jobs, worker, holding)
+    for claim, since in left_out:
+        jobs.db.execute(_LEAVE_OUT, (since, *claim))
+    for claim in lost:
+        _release(jobs, claim.job_id)
+
+
+def _beat(jobs: Jobs, worker: str, holding: Collection[Claim]) -> Beat:
+    believed = jobs.db.all(_HELD, (worker,))
+    return beat(believed, holding, to_micros(jobs.now))
 
 
 def _release(jobs: Jobs, job_id: str) -> None:
@@ -61,7 +55,7 @@ def keep(jobs: Jobs, note: Note, max_lines: int) -> None:
     if record is None or record.fence != note.claim.fence:
         return
     if note.progress is not None:
-        jobs.save(record, record._replace(progress=note.progress))
+        jobs.save(record, advanced(record, note.progress, jobs.now))
     if note.lines:
         _append(jobs, record.id, note.lines, max_lines)
 
@@ -81,7 +75,7 @@ def _stop_reason(jobs: Jobs, claim: Claim) -> StopReason | None:
 
 def read_log(db: Connection, job_id: str, after: int, limit: int) -> list[LogLine]:
     """Return the lines with an id above *after*, oldest first."""
-    values = (job_id, max(0, min(after, _LAST_ID)), max(1, min(limit, MAX_PAGE)))
+    values = (job_id, max(0, min(after, _LAST_ID)), within_page(limit))
     rows = db.all(_LINES, values)
     return [LogLine(line_id, from_micros(at), message) for line_id, at, message in rows]
 

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from flask_later.errors import StoreError, StoreMismatchError, UnsupportedError
 
 from .file_system import make_folder, refuse_remote, warn_if_open_to_others
-from .jobs import COUNT_PENDING
+from .forks import opening
+from .jobs import COUNT_OTHERS
 from .locks import INIT, lock_file
-from .schema import APPLICATION_ID, MIGRATIONS, OLDEST_CODE, TABLES, VERSION
+from .schema import APPLICATION_ID, MIGRATIONS, OLDEST_CODE, PAGE_SIZE, TABLES, VERSION
 from .trouble import foreign, is_busy, translated
 
 _OLDEST_SQLITE = (3, 31)
@@ -65,19 +66,30 @@ def _require_sqlite() -> None:
 
 def _prepare(path: Path, patience: float) -> None:
     make_folder(path.parent)
+    if path.exists():
+        # Before anything is put beside it.
+        _refuse_foreign(path)
     with lock_file(path).holding(INIT, patience):
         _create_file(path)
         _refuse_foreign(path)
-        with translated(path, patience), closing(_connect(path, "mode=rw", patience)) as raw:
+        with translated(path, patience), _connected(path, "mode=rw", patience) as raw:
             raw.execute("PRAGMA wal_autocheckpoint = 0")
+            # Of a new file.
+            raw.execute(f"PRAGMA page_size = {PAGE_SIZE:d}")
             if _needs_tables(raw, path):
                 _bring_up_to_date(raw, path)
             _use_wal(raw, path, patience)
 
 
-def _connect(path: Path, options: str, patience: float) -> sqlite3.Connection:
+@contextmanager
+def _connected(path: Path, options: str, patience: float) -> Generator[sqlite3.Connection]:
     address = f"{path.absolute().as_uri()}?{options}"
-    return sqlite3.connect(address, timeout=patience, isolation_level=None, uri=True)
+    # No fork meanwhile, see forks.py: the child would take what is locked here for its own.
+    with (
+        opening,
+        closing(sqlite3.connect(address, timeout=patience, isolation_level=None, uri=True)) as raw,
+    ):
+        yield raw
 
 
 def _create_file(path: Path) -> None:
@@ -89,14 +101,16 @@ def _create_file(path: Path) -> None:
 
 def _refuse_foreign(path: Path) -> None:
     """Look at the header only, as if the file could not change: no lock, no journal, no WAL."""
+    if path.is_dir():
+        raise foreign(path, "a folder")
     if path.stat().st_size == 0:
         return
     try:
-        with closing(_connect(path, "mode=ro&immutable=1", 0)) as raw:
+        with _connected(path, "mode=ro&immutable=1", 0) as raw:
             header = read_header(raw)
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-            raise StoreMismatchError(str(path), "it is not a SQLite file") from error
+            raise foreign(path, "not a SQLite file") from error
         # The last process died while it wrote: what the journal puts right is judged later.
         return
     if header.application_id != APPLICATION_ID:
@@ -119,17 +133,18 @@ def _migrate(raw: sqlite3.Connection) -> None:
             raw.execute(statement)
     there = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
     for statement in TABLES:
-        if _name_of(statement) not in there:
+        if name_of(statement) not in there:
             raw.execute(statement)
     identity = f"sqlite-{secrets.token_hex(8)}"
     raw.execute("INSERT OR IGNORE INTO meta VALUES ('identity', ?)", (identity,))
-    raw.execute(f"INSERT OR IGNORE INTO tally VALUES (1, ({COUNT_PENDING}))")
+    raw.execute(f"INSERT OR IGNORE INTO tally (id, others) VALUES (1, ({COUNT_OTHERS}))")
     raw.execute("INSERT OR REPLACE INTO meta VALUES ('tables', ?)", (str(VERSION),))
     raw.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
     raw.execute(f"PRAGMA user_version = {OLDEST_CODE:d}")
 
 
-def _name_of(statement: str) -> str:
+def name_of(statement: str) -> str:
+    """Return what a statement of the schema makes."""
     match = _NAME.match(statement)
     assert match is not None, statement
     return match[1]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from flask_later.core.job import JobRecord, JobState
-from flask_later.core.store import MAX_PAGE, JobFilter, Page, QueueStats
+from flask_later.core.job import Glance, JobRecord
+from flask_later.core.store import JobFilter, Page, QueueStats
+from flask_later.stores.columns import FIELDS, from_micros, to_glance, to_record, to_state
+from flask_later.stores.reading import row_of, stats_of, within_page
 
 from .connection import Connection
-from .jobs import SELECT
-from .rows import FIELDS, from_micros, to_record, to_state
+from .jobs import GLANCE, SELECT
 
 _ROWS = f"SELECT {', '.join(FIELDS)}, seq FROM job "
 _COUNTS = "SELECT queue, state, count(*), min(run_at) FROM job GROUP BY queue, state"
@@ -18,8 +19,6 @@ _IDS = "SELECT id FROM job WHERE id IN "
 _PAUSED = "SELECT queue FROM paused"
 #: SQLite 3.31 takes at most 999 values in a statement.
 _AT_ONCE = 500
-#: Cursors are numbers of rows, in at most so many digits.
-_DIGITS = 18
 
 
 def get(db: Connection, job_ids: Sequence[str]) -> dict[str, JobRecord]:
@@ -31,6 +30,12 @@ def get(db: Connection, job_ids: Sequence[str]) -> dict[str, JobRecord]:
             record = to_record(row)
             found[record.id] = record
     return {job_id: found[job_id] for job_id in job_ids if job_id in found}
+
+
+def glance(db: Connection, job_id: str) -> Glance | None:
+    """Return how the job is, if there is one."""
+    row = db.look(GLANCE, (job_id,))
+    return None if row is None else to_glance(row)
 
 
 def existing(db: Connection, job_ids: Collection[str]) -> set[str]:
@@ -47,11 +52,9 @@ def find(db: Connection, wanted: JobFilter, after: str | None, limit: int) -> Pa
     """Return a page of matching jobs, newest first."""
     conditions, values = _conditions(wanted)
     if after is not None:
-        if not (after.isascii() and after.isdecimal() and len(after) <= _DIGITS):
-            return Page((), None)
         conditions.append("seq < ?")
-        values.append(int(after))
-    limit = max(1, min(limit, MAX_PAGE))
+        values.append(row_of(after))
+    limit = within_page(limit)
     where = " AND ".join(["1", *conditions])
     rows = db.all(_ROWS + f"WHERE {where} ORDER BY seq DESC LIMIT ?", [*values, limit + 1])
     cursor = str(rows[limit - 1][-1]) if len(rows) > limit else None
@@ -61,22 +64,11 @@ def find(db: Connection, wanted: JobFilter, after: str | None, limit: int) -> Pa
 def stats(db: Connection) -> list[QueueStats]:
     """Return every queue that has jobs or is paused, by name."""
     paused = {queue for (queue,) in db.all(_PAUSED)}
-    counts: dict[str, dict[JobState, int]] = {queue: {} for queue in paused}
-    oldest: dict[str, int] = {}
-    for queue, text, number, run_at in db.all(_COUNTS):
-        state, of_queue = to_state(text), counts.setdefault(queue, {})
-        of_queue[state] = of_queue.get(state, 0) + number
-        if state is JobState.QUEUED:
-            oldest[queue] = run_at
-    return [
-        QueueStats(
-            name,
-            name in paused,
-            counts[name],
-            from_micros(oldest[name]) if name in oldest else None,
-        )
-        for name in sorted(counts)
-    ]
+    counts = db.all(_COUNTS)
+    return stats_of(
+        ((queue, to_state(text), number, from_micros(at)) for queue, text, number, at in counts),
+        paused,
+    )
 
 
 def _conditions(wanted: JobFilter) -> tuple[list[str], list[Any]]:

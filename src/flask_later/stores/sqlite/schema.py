@@ -10,14 +10,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from .rows import to_micros
+from flask_later.stores.columns import to_micros
 
 #: In the file's header: what the file is ("FLtr").
 APPLICATION_ID = 0x464C7472
+#: Bytes of a page. A job changes three at least, and each is written whole: to the WAL at once, and
+#: to the database by a checkpoint, while nobody else writes. Smaller ones hold too few rows.
+PAGE_SIZE = 2048
 #: The version of these tables, and of the code that knows them.
-VERSION = 2
-#: The oldest code that can work with them. That of version 1 does not count what it adds.
-OLDEST_CODE = 2
+VERSION = 5
+#: The oldest code that can work with them. That of version 3 counts what waits in another way.
+OLDEST_CODE = 4
 
 #: What to do with a file of an older version, by the version that it has then. What is missing
 #: of TABLES after that is made.
@@ -30,6 +33,14 @@ MIGRATIONS = {
         "DROP INDEX job_finished",
         # Its processes do not lock their slots; they register again with their next claim.
         "DROP TABLE worker",
+    ),
+    # An index more.
+    3: (),
+    # Made anew, and counted.
+    4: ("DROP TABLE IF EXISTS tally",),
+    5: (
+        "ALTER TABLE job ADD COLUMN progress_at INTEGER",
+        "ALTER TABLE job ADD COLUMN principal TEXT",
     ),
 }
 
@@ -44,7 +55,7 @@ _CHECKS = ",\n        ".join(
             f"CHECK ({name} IS NULL OR typeof({name}) = 'integer' AND {name} "
             f"BETWEEN {to_micros(datetime.min.replace(tzinfo=UTC))} "
             f"AND {to_micros(datetime.max.replace(tzinfo=UTC))})"
-            for name in (*_INSTANTS, "expires_at", "left_out")
+            for name in (*_INSTANTS, "expires_at", "progress_at", "left_out")
         ),
         "CHECK (typeof(rank) = 'real')",
         "CHECK (timeout IS NULL OR typeof(timeout) = 'real')",
@@ -98,6 +109,8 @@ TABLES = (
         unique_until TEXT NOT NULL,
         key_free_at INTEGER,
         expires_at INTEGER,
+        progress_at INTEGER,
+        principal TEXT,
         left_out INTEGER,
         {_CHECKS}
     )
@@ -116,6 +129,14 @@ TABLES = (
     AND state IN ('held', 'scheduled', 'queued', 'running', 'parked')
     """,
     "CREATE INDEX job_key_free ON job (unique_key, key_free_at) WHERE key_free_at IS NOT NULL",
+    """
+    CREATE INDEX job_key_kept ON job (unique_key, seq)
+    WHERE unique_key IS NOT NULL AND unique_until = 'gone'
+    """,
+    """
+    CREATE INDEX job_principal ON job (principal, state) WHERE principal IS NOT NULL
+    AND state IN ('held', 'scheduled', 'queued')
+    """,
     """
     CREATE INDEX job_expiring ON job (expires_at, seq) WHERE expires_at IS NOT NULL
     AND attempts = 0 AND state IN ('held', 'scheduled', 'queued', 'parked')
@@ -145,11 +166,14 @@ TABLES = (
         lock_inode INTEGER
     )
     """,
-    # How many jobs wait: the one row is kept by every transaction that changes it.
+    # The one row that every transaction reads. others: how many of the numbers up to the last seq
+    # are not of jobs that wait. So what waits is counted, and yet a new job, which waits, changes
+    # nothing here: that would be a page more to write. listeners: grows with each change of them.
     """
     CREATE TABLE tally (
         id INTEGER PRIMARY KEY CHECK (id = 1),
-        pending INTEGER NOT NULL
+        others INTEGER NOT NULL,
+        listeners INTEGER NOT NULL DEFAULT 0
     )
     """,
     # Processes that want to be woken, see wakeups.py. Each deletes its own row, or others do.

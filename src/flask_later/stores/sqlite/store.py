@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -13,72 +12,83 @@ from pathlib import Path
 from typing import TypeVar
 
 from flask_later.core.clock import Clock
+from flask_later.core.exchange import Claim, Handover, Note, Outcome, Want
+from flask_later.core.files import JobFiles
 from flask_later.core.job import (
     FINISHED,
+    Annotate,
     Command,
     Discard,
+    Glance,
     Hint,
     JobRecord,
     JobState,
     LogLine,
     Retry,
     StopReason,
+    hints_to,
     is_id,
 )
-from flask_later.core.states import commanded, is_settled, released, settled, was_cancelled
+from flask_later.core.states import commanded, released
 from flask_later.core.store import (
     DEFAULT_LIMITS,
     DUE,
     EVERYTHING,
     MAX_PAGE,
     Added,
-    Claim,
     Finding,
-    Handover,
     JobFilter,
     Limits,
-    Note,
-    Outcome,
     Page,
     Pause,
     QueueCommand,
     QueueStats,
+    Salvage,
     Store,
     Swept,
-    Want,
     WorkerRecord,
 )
 from flask_later.errors import (
     JobNotFoundError,
-    QueueFullError,
+    StoreBusyError,
+    StoreCorruptError,
     StoreFullError,
     UniqueKeyTakenError,
 )
 from flask_later.logs import Log
+from flask_later.stores.columns import from_micros, to_micros
 from flask_later.stores.files import Files
 from flask_later.stores.large import LargeTexts, is_large
+from flask_later.stores.waiting import Waiting
 
 from . import notes as news
 from . import reads, sweeps
-from .claims import hand_out, runnable_queues
+from .adding import Adding
+from .claims import runnable_queues
 from .connection import Connection, Connections
-from .examination import examine
+from .examination import Patient, examine
+from .exchanges import Exchanges
 from .file_system import Room
-from .jobs import HELD_BY, Jobs
+from .jobs import HELD_BY, Jobs, read_tally
+from .peers import Peers
 from .preparing import prepare
-from .rows import NewRow, from_micros, to_micros, to_row
-from .waiting import Waiting
+from .rows import to_row
+from .salvage import salvage
+from .wakeups import socket_prefix
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
 
 T = TypeVar("T")
 
-#: Seconds between two counts of what waits, while jobs are refused because it is too much.
-_RECOUNT_EVERY = 10.0
-#: Bytes of the WAL that are taken from the disk at once.
+#: Bytes that are written and deleted again in a new file, so that its WAL has twice as many: room
+#: on the disk, also when that is full. A disk overwrites in half the time of extending a file too.
 ALLOCATED = 1024 * 1024
-_FILL = "INSERT OR REPLACE INTO meta VALUES ('ballast', ?)"
-_EMPTY = "DELETE FROM meta WHERE key = 'ballast'"
+#: Seconds that this may wait for others who write; else it is done later.
+_ALLOCATING = 0.1
+#: In pieces for which the C library asks the system for no memory that it keeps.
+_PIECE = 64 * 1024
+_FILL = "INSERT OR REPLACE INTO meta VALUES ('ballast ' || ?, ?)"
+_EMPTY = "DELETE FROM meta WHERE key LIKE 'ballast%'"
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -93,11 +103,13 @@ class SQLiteStore(Store):
     :param power_safe: whether what is added survives a power cut, or the end of a process only.
     :param min_free: bytes that the disk has to keep free, or jobs are refused.
     :param files: the folder for large arguments and results; ``later-files`` beside the file.
+    :param app: what names the code that uses it, to find other processes of it.
     """
 
     durable = True
     reach = "machine"
     rescue_after = RESCUE_AFTER
+    identity = ""
 
     def __init__(
         self,
@@ -109,6 +121,7 @@ class SQLiteStore(Store):
         files: Path | None = None,
         power_safe: bool = True,
         min_free: int = 0,
+        app: str = "",
     ) -> None:
         # Its lock and its WAL lie beside the file itself, by whatever name it is called.
         self._path = Path(os.path.realpath(path))
@@ -123,18 +136,18 @@ class SQLiteStore(Store):
         self._connections = Connections(self._path, patience)
         self._writer = Writer(self._path, patience, self._jobs, self._tell, self._reopen)
         self._workers = Workers(self._path, clock)
-        self._waiting = Waiting(
-            self._path, clock, self._connections, self._read, self._write, self._ready
-        )
+        self._adding = Adding(limits)
+        self._exchanges = Exchanges(self._workers)
+        self._peers = Peers(self._path, self._connections, self._read, self._write, app)
+        self._waiting = Waiting(clock, self._peers, self._find_ready)
+        self._app = app
         self._sweeper = sweeps.Sweeper(
-            self._read, self._write, self._workers, self._waiting.wakeups, clock, limits
+            self._read, self._write, self._workers, self._peers.wakeups, clock, limits
         )
         #: What the last sweep told; a row that falls due earlier is news.
         self._next_due = _NEVER
-        #: The attempts that this process has in hand, as they were claimed. To settle one it need
-        #: not be read again, unless it was asked to stop or taken away.
-        self._held: dict[Claim, JobRecord] = {}
-        self._recounted_at = -_RECOUNT_EVERY
+        #: Whether the WAL has had its chance to take room.
+        self._allocated = False
 
     # The process
 
@@ -150,12 +163,17 @@ class SQLiteStore(Store):
 
     def close(self) -> None:
         self._waiting.close()
+        self._peers.wakeups.close()
         self._writer.close()
         self._connections.close()
 
     def _files(self) -> Files:
         # By identity: another store in this folder, or at this path, has files of its own.
         return Files(self._folder / self.identity)
+
+    @property
+    def files(self) -> JobFiles:
+        return self._files()
 
     def _known(self, job_ids: Collection[str]) -> Collection[str]:
         with self._read() as db:
@@ -170,18 +188,28 @@ class SQLiteStore(Store):
     def _reopen(self) -> None:
         self._connections.abandon()
         self._prepare()
+        self._peers.wakeups.forget()
         self._workers.register_again()
 
     def _allocate(self) -> None:
         """Have the WAL take room on the disk: so outcomes are kept also when the disk is full."""
         if Path(f"{self._path}-wal").stat().st_size >= ALLOCATED:
             return
+        self._allocated = True
         try:
-            self._write(lambda jobs: jobs.db.execute(_FILL, ("x" * ALLOCATED,)))
-            self._write(lambda jobs: jobs.db.execute(_EMPTY))
+            piece = "x" * _PIECE
+            pieces = [(number, piece) for number in range(ALLOCATED // _PIECE)]
+            self._write(lambda jobs: jobs.db.execute_many(_FILL, pieces), patience=_ALLOCATING)
+            self._write(lambda jobs: jobs.db.execute(_EMPTY), patience=_ALLOCATING)
             self._writer.checkpoint()
+            self._write(lambda jobs: jobs.db.all("PRAGMA shrink_memory"), patience=_ALLOCATING)
         except StoreFullError as error:
             _logger.warning("%s", error)
+        except StoreBusyError:
+            self._allocated = False
+        except StoreCorruptError:
+            # What is not damaged can still be read, and who comes upon the rest says so.
+            _logger.warning("%s is damaged: no room was taken for its WAL", self._path)
 
     def register(self, worker: WorkerRecord) -> None:
         self._write(lambda jobs: self._workers.register(jobs.db, worker))
@@ -194,7 +222,7 @@ class SQLiteStore(Store):
 
         freed = self._write(retire)
         self._workers.forget(worker)
-        return self._hints(freed)
+        return hints_to(self.identity, freed)
 
     def workers(self) -> Sequence[WorkerRecord]:
         with self._read() as db:
@@ -205,53 +233,64 @@ class SQLiteStore(Store):
         with self._connections.get().read() as db:
             yield db
 
-    def _write(self, operation: Callable[[Jobs], T], *, full: bool = False) -> T:
+    def _write(
+        self,
+        operation: Callable[[Jobs], T],
+        *,
+        full: bool = False,
+        patience: float | None = None,
+    ) -> T:
         """One transaction, shared with other threads; it wakes those who wait for what it brought.
 
         What workers write is not synced to disk at once (*full*): after a power cut the last jobs
         they settled run again, which no store can rule out anyway.
         """
-        return self._writer.write(operation, full=full and self._power_safe)
+        full = full and self._power_safe
+        return self._writer.write(operation, full=full, patience=patience)
 
     def _jobs(self, db: Connection) -> Jobs:
-        self._waiting.wakeups.read(db)
-        return Jobs(db, self._clock.now())
+        tally = read_tally(db)
+        self._peers.wakeups.read(db, tally)
+        return Jobs(db, self._clock.now(), tally)
 
     def _tell(self, jobs: Jobs) -> None:
         earlier = jobs.earliest is not None and jobs.earliest < self._next_due
-        self._waiting.tell(jobs.ended, earlier)
+        self._waiting.tell(jobs.ended, earlier=earlier)
         self._large.forget(jobs.gone)
-
-    def _hints(self, records: Iterable[JobRecord]) -> list[Hint]:
-        return [
-            Hint(self.identity, record.queue, record.id, record.fence)
-            for record in records
-            if record.state is JobState.QUEUED
-        ]
 
     # Adding
 
     def add(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         self._room.require(self._path)
         if not any(map(is_large, records)):
-            return self._large.fetched_added(self._add_all(records))
+            return self._large.fetched_added(records, self._add_all(records))
         with self._large.put_aside(records) as lighter:
             added = self._add_all(lighter)
-        return self._large.fetched_added(added)
+        return self._large.fetched_added(records, added)
 
     def _add_all(self, records: Sequence[JobRecord]) -> Sequence[Added]:
         rows = [to_row(record) for record in records]
-        return self._write(lambda jobs: self._add(jobs, rows), full=True)
+        queues = {record.queue for record in records if record.state is JobState.QUEUED}
+        mine: set[int] = set()
+
+        def add(jobs: Jobs) -> list[Added]:
+            added = self._adding.add(jobs, rows, mine)
+            # Whoever hears of them has to wait for this transaction, and finds them then.
+            self._waiting.foretell(queues)
+            return added
+
+        return self._write(add, full=True)
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
         self._room.require(self._path)
         due = to_micros(due_at)
+        mine: set[int] = set()
 
         def tick(jobs: Jobs) -> bool:
             row = jobs.db.one("SELECT last_due FROM schedule WHERE name = ?", (schedule,))
             if row is not None and row[0] >= due:
-                return False
-            self._add(jobs, rows)
+                return bool(mine) and jobs.load(record.id) is not None
+            self._adding.add(jobs, rows, mine)
             jobs.db.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?)", (schedule, due))
             return True
 
@@ -264,90 +303,19 @@ class SQLiteStore(Store):
             rows = db.all("SELECT name, last_due FROM schedule")
         return {name: from_micros(due) for name, due in rows}
 
-    def _add(self, jobs: Jobs, rows: Sequence[NewRow]) -> list[Added]:
-        self._require_room(jobs, [row.record for row in rows])
-        return [self._add_one(jobs, row) for row in rows]
-
-    def _require_room(self, jobs: Jobs, records: Sequence[JobRecord]) -> None:
-        """Refuse before anything is written, so that nobody who shares the commit is held up."""
-        limit = self._limits.max_pending
-        if jobs.pending + len(records) <= limit:
-            return
-        if time.monotonic() - self._recounted_at > _RECOUNT_EVERY:
-            self._recounted_at = time.monotonic()
-            jobs.recount()
-        # The same job, or the same unique key, is stored once however often it comes.
-        new = {r.unique_key or r.id for r in records if not self._existing(jobs, r)}
-        if new and jobs.pending + len(new) > limit:
-            raise QueueFullError(jobs.pending, limit, len(new))
-
-    def _add_one(self, jobs: Jobs, row: NewRow) -> Added:
-        record = row.record
-        existing = None if record.unique_key is None else self._existing(jobs, record)
-        if existing is None and not jobs.insert(row):
-            existing = jobs.load(record.id)
-        return Added(record, True) if existing is None else Added(existing, False)
-
-    @staticmethod
-    def _existing(jobs: Jobs, record: JobRecord) -> JobRecord | None:
-        existing = jobs.load(record.id)
-        if existing is None and record.unique_key is not None:
-            existing = jobs.holder(record.unique_key)
-        return existing
-
     # Running
 
     def exchange(self, worker: str, outcomes: Sequence[Outcome], want: Want) -> Handover:
         outcomes = self._large.put_results_aside(outcomes)
-
-        def exchange(jobs: Jobs) -> Handover:
-            done: list[Claim] = []
-            stale: list[Claim] = []
-            cancelled: list[JobRecord] = []
-            for outcome in outcomes:
-                record = self._settle(jobs, outcome)
-                (stale if record is None else done).append(outcome.claim)
-                if record is not None and was_cancelled(record, outcome):
-                    cancelled.append(record)
-            taken, over = hand_out(jobs, worker, want)
-            if want.limit > 0:
-                self._workers.glance(jobs.db, worker)
-            return Handover(taken, done, stale, [*cancelled, *over])
-
-        handover = self._write(exchange)
-        if handover.claimed:
-            self._waiting.looked()
-        self._held.update((Claim(each.id, each.fence), each) for each in handover.claimed)
-        for outcome in outcomes:
-            self._held.pop(outcome.claim, None)
-        return self._large.fetched_handover(handover)
-
-    def _settle(self, jobs: Jobs, outcome: Outcome) -> JobRecord | None:
-        """Return the record as it is then, or None for a stale outcome."""
-        held = self._held.get(outcome.claim)
-        if held is not None:
-            after = settled(held, outcome, jobs.now)
-            if jobs.save_settled(held, after):
-                return after
-        record = jobs.load(outcome.claim.job_id)
-        if record is None or not self._is_current(record, outcome.claim):
-            return None
-        if is_settled(record, outcome.claim.fence):
-            return record
-        return jobs.save(record, settled(record, outcome, jobs.now))
-
-    @staticmethod
-    def _is_current(record: JobRecord, claim: Claim) -> bool:
-        """Whether *claim* is of the attempt that the job is at."""
-        return record.fence == claim.fence
+        done = self._write(lambda jobs: self._exchanges.exchange(jobs, worker, outcomes, want))
+        if done.taken:
+            self._waiting.looked(len(done.taken), want.limit)
+        return self._large.fetched_handover(self._exchanges.conclude(worker, outcomes, done))
 
     def note(
         self, worker: str, holding: Collection[Claim], notes: Sequence[Note]
     ) -> Mapping[Claim, StopReason]:
-        # Forget what is not in hand any more. A claim that comes meanwhile may be forgotten too:
-        # it is read from the file then.
-        held = self._held
-        self._held = {claim: held[claim] for claim in holding if claim in held}
+        self._exchanges.keep_only(holding)
         if not notes:
             # Most notes only ask. Asking disturbs nobody.
             with self._read() as db:
@@ -385,6 +353,8 @@ class SQLiteStore(Store):
             holder = jobs.holder(after.unique_key, besides=job_id)
             if holder is not None:
                 raise UniqueKeyTakenError(job_id, after.unique_key, holder.id)
+        if isinstance(command, Annotate):
+            self._adding.require_places(jobs, [after])
         return jobs.save(before, after)
 
     def queue(self, name: str, command: QueueCommand) -> None:
@@ -400,6 +370,9 @@ class SQLiteStore(Store):
         with self._read() as db:
             found = reads.get(db, job_ids)
         return {job_id: self._large.fetched(record) for job_id, record in found.items()}
+
+    def glance(self, job_id: str) -> Glance | None:
+        return reads.glance(self._connections.get(), job_id)
 
     def find(
         self, wanted: JobFilter = EVERYTHING, after: str | None = None, limit: int = 100
@@ -417,13 +390,20 @@ class SQLiteStore(Store):
             return reads.stats(db)
 
     def examine(self) -> Iterator[Finding]:
-        return examine(self._path, self._read)
+        prefix = socket_prefix(self._app)
+        files = self._files() if self.identity else None
+        return examine(Patient(self._path, self._read, files, lambda: len(self.workers()), prefix))
+
+    def salvage(self, target: Path, step: Callable[[int, int], None]) -> Salvage:
+        return salvage(self._path, target, self._patience, step)
 
     # Time
 
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         self._workers.look_after_locks()
         self._writer.look_after()
+        if not self._allocated:
+            self._allocate()
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
         self._next_due = swept.next_due or _NEVER
@@ -448,11 +428,12 @@ class SQLiteStore(Store):
     def wake(self, topics: Collection[str]) -> None:
         self._waiting.wake(topics)
 
-    def _ready(self, db: Connection, topics: Collection[str]) -> list[str]:
+    def _find_ready(self, topics: Collection[str]) -> list[str]:
         """Return those of *topics* that have something; of no topics, all queues that do."""
-        jobs = Jobs(db, self._clock.now())
-        runnable = frozenset(runnable_queues(db))
-        return [each for each in topics or runnable if self._is_ready(jobs, each, runnable)]
+        with self._read() as db:
+            jobs = Jobs(db, self._clock.now())
+            runnable = frozenset(runnable_queues(db))
+            return [each for each in topics or runnable if self._is_ready(jobs, each, runnable)]
 
     def _is_ready(self, jobs: Jobs, topic: str, runnable: frozenset[str]) -> bool:
         if topic in runnable:

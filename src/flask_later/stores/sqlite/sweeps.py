@@ -12,31 +12,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from flask_later.core.clock import Clock
 from flask_later.core.job import FINISHED, Hint, JobRecord, JobState
-from flask_later.core.states import expired, rescued, resumed
 from flask_later.core.store import MAX_REHINTS, REHINT_AFTER, Limits, Swept
 from flask_later.errors import StoreBusyError
-from flask_later.logs import Log
+from flask_later.stores import upkeep
+from flask_later.stores.columns import to_micros
+from flask_later.stores.upkeep import COUNT_EVERY, TIDY_EVERY, Done, Rota, in_batches, swept
 
 from .claims import runnable_queues
 from .connection import Connection
 from .jobs import DUE_BEFORE, Jobs
-from .rows import to_micros
+from .trouble import is_corrupt
 from .wakeups import Wakeups
 from .workers import Workers
-
-_logger = Log(__name__)
-
-#: The most rows that one transaction moves, so that nobody waits long for the file.
-MAX_BATCH = 500
-
-#: Seconds between two looks for what nobody waits for.
-_TIDY_EVERY = 5.0
-#: Seconds between two counts of the finished jobs, which read an index of all of them.
-_COUNT_EVERY = 60.0
 
 _REHINT_AFTER = int(REHINT_AFTER * 1e6)
 _HINTED = "SELECT queue, at FROM hinted"
@@ -91,7 +82,6 @@ PAST = {
 }
 _FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
 
-
 #: What may need a sweep soon, of which nobody says when.
 UNREST = (
     "SELECT 1 FROM job WHERE state = 'queued' LIMIT 1",
@@ -101,15 +91,6 @@ UNREST = (
     AND attempts = 0 AND state IN ('held', 'scheduled', 'queued', 'parked') LIMIT 1
     """,
 )
-
-
-class Done(NamedTuple):
-    """What a step did, to so many rows."""
-
-    rows: int = 0
-    hints: Sequence[Hint] = ()
-    crashed: Sequence[JobRecord] = ()
-    expired: Sequence[JobRecord] = ()
 
 
 @dataclass(frozen=True)
@@ -145,10 +126,7 @@ class Sweeper:
         self._wakeups = wakeups
         self._clock = clock
         self._limits = limits
-        #: The steps that failed when they were last taken, and how: said once.
-        self._failing: dict[str, str] = {}
-        #: When a step last found nothing.
-        self._idle_at: dict[str, float] = {}
+        self._rota = Rota(clock)
 
     def sweep(self, store: str, budget: int, known: Mapping[str, str]) -> Swept:
         """Do what is due in the store of that identity.
@@ -160,14 +138,8 @@ class Sweeper:
         done = list(self._take(due, budget, failures))
         if due:
             _, next_due, _ = self._look([], failures)
-        self._complain(failures)
-        return Swept(
-            [hint for each in done for hint in each.hints],
-            next_due,
-            [record for each in done for record in each.crashed],
-            [record for each in done for record in each.expired],
-            calm=calm and not due and not failures,
-        )
+        self._rota.complain(failures)
+        return swept(done, next_due, calm=calm and not due and not failures)
 
     def _look(
         self, steps: Sequence[Step], failures: dict[str, Exception]
@@ -178,113 +150,68 @@ class Sweeper:
         due: list[Step] = []
         with self._read() as db:
             jobs = Jobs(db, self._clock.now())
-            for step in filter(self._is_time, steps):
+            for step in filter(self._rota.is_time, steps):
                 try:
                     if step.find(jobs, 1):
                         due.append(step)
                     else:
-                        self._idle_at[step.name] = self._clock.monotonic()
+                        self._rota.found_nothing(step)
                 except Exception as error:
+                    if is_corrupt(error):
+                        raise
                     failures[step.name] = error
             return due, jobs.next_due(), not any(map(db.one, UNREST))
-
-    def _is_time(self, step: Step) -> bool:
-        idle_at = self._idle_at.get(step.name)
-        return idle_at is None or self._clock.monotonic() - idle_at >= step.every
 
     def _take(
         self, steps: Sequence[Step], budget: int, failures: dict[str, Exception]
     ) -> Iterator[Done]:
         for step in steps:
-            left = budget
             try:
-                while left > 0:
-                    batch = min(left, MAX_BATCH)
-                    # Found again where nobody else can change it meanwhile.
-                    done = self._write(partial(_do, step, batch))
-                    yield done
-                    left = left - batch if done.rows >= batch else 0
+                yield from in_batches(partial(self._take_batch, step), budget)
             except Exception as error:
+                if is_corrupt(error):
+                    raise
                 failures[step.name] = error
                 if isinstance(error, StoreBusyError):
                     # The other steps would wait just as long, while timeouts go unseen.
                     return
 
-    def _complain(self, failures: Mapping[str, Exception]) -> None:
-        """Say what failed, unless it failed in the same way the last time."""
-        for step, error in failures.items():
-            if self._failing.get(step) != repr(error):
-                _logger.error(
-                    "upkeep of the store: %s failed. The other steps go on; this is said once, "
-                    "and tried again each time",
-                    step,
-                    exc_info=error,
-                )
-        self._failing = {step: repr(error) for step, error in failures.items()}
+    def _take_batch(self, step: Step, batch: int) -> Done:
+        # Found again where nobody else can change it meanwhile.
+        return self._write(lambda jobs: step.do(jobs, step.find(jobs, batch)))
 
     def _steps(self, store: str, known: Mapping[str, str]) -> list[Step]:
-        def moved(records: Sequence[JobRecord]) -> Done:
-            queued = [record for record in records if record.state is JobState.QUEUED]
-            hints = [Hint(store, each.queue, each.id, each.fence) for each in queued]
-            return Done(len(records), hints)
-
-        def save_rescued(jobs: Jobs, lost: Sequence[JobRecord]) -> Done:
-            saved = [jobs.save(record, rescued(record, jobs.now)) for record in lost]
-            return moved(saved)._replace(crashed=saved)
-
-        def forget_dead(jobs: Jobs, _: Sequence[Any]) -> Done:
-            self._workers.forget_dead(jobs.db)
-            return Done()
-
-        def forget_listeners(jobs: Jobs, names: Sequence[str]) -> Done:
-            self._wakeups.withdraw(jobs.db, names)
-            return Done(len(names))
-
+        limits = self._limits
         return [
-            Step("expire", _overdue, _expire),
+            Step("expire", _overdue, upkeep.expire),
             # Before the others, so that what this sweep moves is not hinted at twice.
-            Step("rehint", _silent_queues, lambda jobs, queues: _rehint(jobs, store, queues)),
-            Step("rescue", self._workers.abandoned, save_rescued),
-            Step(
-                "forget",
-                lambda jobs, _: self._workers.dead(jobs.db),
-                forget_dead,
-                every=_TIDY_EVERY,
-            ),
-            Step(
-                "listeners",
-                lambda jobs, _: self._wakeups.dead(jobs.db, to_micros(jobs.now)),
-                forget_listeners,
-                every=_TIDY_EVERY,
-            ),
-            Step("stage", _due, lambda jobs, due: moved(_stage(jobs, due))),
-            Step(
-                "unpark",
-                lambda jobs, limit: _fitting(jobs, known, limit),
-                lambda jobs, parked: moved(_unpark(jobs, parked)),
-            ),
-            Step("prune", lambda jobs, limit: _outlived(jobs, self._limits, limit), _delete),
-            Step(
-                "cap",
-                lambda jobs, limit: _beyond_cap(jobs, self._limits, limit),
-                _delete,
-                every=_COUNT_EVERY,
-            ),
+            Step("rehint", _silent_queues, partial(_rehint, store)),
+            Step("rescue", self._workers.abandoned, partial(upkeep.rescue, store)),
+            Step("forget", self._dead_workers, self._forget_dead, every=TIDY_EVERY),
+            Step("listeners", self._dead_listeners, self._forget_listeners, every=TIDY_EVERY),
+            Step("stage", _due, partial(upkeep.stage, store)),
+            Step("unpark", partial(_fitting, known), partial(upkeep.unpark, store)),
+            Step("prune", partial(_outlived, limits), upkeep.delete),
+            Step("cap", partial(_beyond_cap, limits), upkeep.delete, every=COUNT_EVERY),
         ]
 
+    def _dead_workers(self, jobs: Jobs, _: int) -> Sequence[Any]:
+        return self._workers.dead(jobs.db)
 
-def _do(step: Step, budget: int, jobs: Jobs) -> Done:
-    return step.do(jobs, step.find(jobs, budget))
+    def _forget_dead(self, jobs: Jobs, _: Sequence[Any]) -> Done:
+        self._workers.forget_dead(jobs.db)
+        return Done()
+
+    def _dead_listeners(self, jobs: Jobs, _: int) -> Sequence[str]:
+        return self._wakeups.dead(jobs.db, to_micros(jobs.now))
+
+    def _forget_listeners(self, jobs: Jobs, names: Sequence[str]) -> Done:
+        self._wakeups.withdraw(jobs.db, names)
+        return Done(len(names))
 
 
 def _overdue(jobs: Jobs, limit: int) -> list[JobRecord]:
     return jobs.select(EXPIRED_BY, (to_micros(jobs.now), limit))
-
-
-def _expire(jobs: Jobs, overdue: Sequence[JobRecord]) -> Done:
-    """Cancel what nobody has begun in time."""
-    saved = [jobs.save(record, expired(record, jobs.now)) for record in overdue]
-    return Done(len(saved), expired=saved)
 
 
 def _silent_queues(jobs: Jobs, limit: int) -> list[str]:
@@ -300,7 +227,7 @@ def _silent_queues(jobs: Jobs, limit: int) -> list[str]:
     return silent
 
 
-def _rehint(jobs: Jobs, store: str, queues: Sequence[str]) -> Done:
+def _rehint(store: str, jobs: Jobs, queues: Sequence[str]) -> Done:
     """Return hints to *queues*. One process gets them."""
     hints: list[Hint] = []
     for queue in queues:
@@ -314,11 +241,7 @@ def _due(jobs: Jobs, limit: int) -> list[JobRecord]:
     return jobs.select(DUE_BEFORE, (to_micros(jobs.now), limit))
 
 
-def _stage(jobs: Jobs, due: Sequence[JobRecord]) -> list[JobRecord]:
-    return [jobs.save(record, record._replace(state=JobState.QUEUED)) for record in due]
-
-
-def _fitting(jobs: Jobs, known: Mapping[str, str], limit: int) -> list[JobRecord]:
+def _fitting(known: Mapping[str, str], jobs: Jobs, limit: int) -> list[JobRecord]:
     """Return parked jobs whose task is known by another digest than the one they did not fit."""
     waiting: list[JobRecord] = []
     for (task,) in jobs.db.all(_PARKED_TASKS):
@@ -327,10 +250,6 @@ def _fitting(jobs: Jobs, known: Mapping[str, str], limit: int) -> list[JobRecord
                 if len(waiting) < limit:
                     waiting += jobs.select(condition, (task, known[task], limit - len(waiting)))
     return waiting
-
-
-def _unpark(jobs: Jobs, parked: Sequence[JobRecord]) -> list[JobRecord]:
-    return [jobs.save(record, resumed(record, jobs.now)) for record in parked]
 
 
 def _past(jobs: Jobs, before: Mapping[JobState, datetime], limit: int) -> list[str]:
@@ -344,21 +263,16 @@ def _past(jobs: Jobs, before: Mapping[JobState, datetime], limit: int) -> list[s
     return [job_id for _, _, job_id in sorted(past)[:limit]]
 
 
-def _outlived(jobs: Jobs, limits: Limits, limit: int) -> list[str]:
+def _outlived(limits: Limits, jobs: Jobs, limit: int) -> list[str]:
     """Return finished jobs past their time to live."""
     return _past(jobs, {state: jobs.now - keep for state, keep in limits.keep.items()}, limit)
 
 
-def _beyond_cap(jobs: Jobs, limits: Limits, limit: int) -> list[str]:
+def _beyond_cap(limits: Limits, jobs: Jobs, limit: int) -> list[str]:
     """Return the oldest of the finished jobs that are too many."""
     ((finished,),) = jobs.db.all(_FINISHED)
     excess = min(finished - limits.max_finished, limit)
     return _past(jobs, dict.fromkeys(FINISHED, jobs.now), excess) if excess > 0 else []
-
-
-def _delete(jobs: Jobs, job_ids: Sequence[str]) -> Done:
-    jobs.delete(job_ids)
-    return Done(len(job_ids))
 
 
 def discard(jobs: Jobs, states: Collection[JobState], before: datetime, limit: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 
 from flask_later.errors import (
     StoreBusyError,
@@ -27,23 +27,49 @@ def is_busy(error: sqlite3.Error) -> bool:
     return _code(error) in _BUSY
 
 
-@contextmanager
-def translated(path: Path, patience: float) -> Generator[None]:
-    """Raise what SQLite raises as a StoreError; a mistake of ours keeps looking like one."""
-    try:
-        yield
-    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
-        raise
-    except sqlite3.DatabaseError as error:
-        raise _translate(error, path, patience) from error
+def is_corrupt(error: Exception) -> bool:
+    """Whether the file is damaged, in SQLite's words or in ours."""
+    if isinstance(error, sqlite3.Error):
+        return _code(error) in _CORRUPT
+    return isinstance(error, StoreCorruptError)
 
 
-def foreign(path: Path) -> StoreMismatchError:
-    """Return the error that says that the file is not ours."""
+class _Translation:
+    """See :func:`translated`. A class, because a generator takes a transaction two microseconds."""
+
+    __slots__ = ("_path", "_patience")
+
+    def __init__(self, path: Path, patience: float) -> None:
+        self._path = path
+        self._patience = patience
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, sqlite3.ProgrammingError | sqlite3.IntegrityError):
+            return
+        if isinstance(error, sqlite3.DatabaseError):
+            raise _translate(error, self._path, self._patience) from error
+
+
+def translated(path: Path, patience: float) -> AbstractContextManager[None]:
+    """Return a context that raises what SQLite raises as a StoreError; a mistake of ours keeps
+    looking like one. It may be entered again and again, by many at once.
+    """
+    return _Translation(path, patience)
+
+
+def foreign(path: Path, kind: str = "the database of another program") -> StoreMismatchError:
+    """Return the error that says that the file is not ours, but of this *kind*."""
     return StoreMismatchError(
         str(path),
-        "it is the database of another program. Give the jobs a file of their own: "
-        "LATER_STORE = 'sqlite:///later.sqlite3'",
+        f"it is {kind}. Give the jobs a file of their own: LATER_STORE = 'sqlite:///later.sqlite3'",
     )
 
 

@@ -6,6 +6,7 @@ A datagram says *look again*, and may be lost: the listener looks from time to t
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -13,25 +14,27 @@ import secrets
 import select
 import socket
 import sys
+import time
 import weakref
 from collections.abc import Collection, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from flask_later.core.job import is_id
-from flask_later.stores.waiters import ANY
+from flask_later.stores.peers import IDS, announced_as
+from flask_later.stores.waiters import ANY, QUIET, is_queue
 
 from .connection import Connection
+from .jobs import Tally, tell_of_listeners
 from .locks import boot_id
-from .rows import Row
-
-#: A topic for listeners: some job ids. Which ones is nobody's business until one of them ends.
-IDS = "@ids"
 
 #: Whether a name can be bound that is no file, and goes with its process.
 _HAS_ABSTRACT: bool = sys.platform == "linux"
 #: The most processes that are told of one thing.
 _MOST_TOLD = 8
+#: Queues of which it is kept when somebody was told of them.
+_MOST_KEPT = 1_000
 #: The most topics in one datagram; of more ids none is named.
 _MOST_TOPICS = 50
 #: Bytes of a datagram; a longer one is cut, and then means nothing.
@@ -71,7 +74,7 @@ class _Listener(NamedTuple):
             return True
         if is_id(topic):
             return IDS in self.topics
-        return ANY in self.topics and not topic.startswith("@")
+        return ANY in self.topics and is_queue(topic)
 
 
 class Wakeups:
@@ -79,27 +82,35 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._place = _place()
-        self._rows: Sequence[Row] = ()
+        #: The number of the tally when the listeners were read.
+        self._read_at: int | None = None
         self._listeners: list[_Listener] = []
+        #: When those who listen were told of which queue.
+        self._told_at: dict[str, float] = {}
         self._socket: socket.socket | None = None
         #: Where this process listens, which it need not tell itself.
         self.mine: Address | None = None
 
-    def read(self, db: Connection) -> None:
+    def read(self, db: Connection, tally: Tally) -> None:
         """Learn who listens. In a transaction that writes, nobody is missed: who comes later looks
         later, and finds what was written.
         """
-        rows = db.all(_READ, (self._place,))
-        if rows != self._rows:
-            self._listeners = [_to_listener(*row) for row in rows]
-            self._rows = rows
-            if self._socket is None:
-                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._socket.setblocking(False)
+        if tally.listeners == self._read_at:
+            return
+        self._listeners = [_to_listener(*row) for row in db.all(_READ, (self._place,))]
+        self._read_at = tally.listeners
+        self._told_at.clear()
+        if self._socket is None and self._listeners:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setblocking(False)
+
+    def forget(self) -> None:
+        """Read anew with the next write: the file may be another one."""
+        self._read_at = None
 
     def close(self) -> None:
         """Forget all, until the next write."""
-        self._rows, self._listeners = (), []
+        self._read_at, self._listeners = None, []
         out, self._socket = self._socket, None
         if out is not None:
             out.close()
@@ -108,30 +119,43 @@ class Wakeups:
         """Tell those who wait for *topics* in other processes. Does not wait, and may fail."""
         if not self._listeners:
             return
-        told = [(each.address, each.heard(topics)) for each in self._listeners]
-        told = [(to, heard) for to, heard in told if heard and to != self.mine]
+        now, told_at = time.monotonic(), self._told_at
+        news = [topic for topic in topics if now - told_at.get(topic, -inf) > QUIET]
+        if news and self._tell(news):
+            if len(told_at) > _MOST_KEPT:
+                told_at.clear()
+            told_at.update((topic, now) for topic in news if is_queue(topic))
+
+    def _tell(self, news: Sequence[str]) -> bool:
+        """Tell who waits for any of *news*; False if that reached none of them."""
+        others = [each for each in self._listeners if each.address != self.mine]
+        told = [(each.address, heard) for each in others if (heard := each.heard(news))]
         if len(told) > _MOST_TOLD:
             told = random.sample(told, _MOST_TOLD)
-        for address, heard in told:
-            self._send(address, heard)
+        sent = [self._send(address, heard) for address, heard in told]
+        return not sent or any(sent)
 
-    def _send(self, address: Address, topics: Sequence[str]) -> None:
+    def _send(self, address: Address, topics: Sequence[str]) -> bool:
         if len(topics) > _MOST_TOPICS:
-            topics = sorted({IDS if is_id(topic) else topic for topic in topics})[:_MOST_TOPICS]
+            topics = sorted(announced_as(topics))[:_MOST_TOPICS]
         out = self._socket
         if out is not None:
             # Full: then it has enough to read. Gone: then somebody will delete its row.
             with contextlib.suppress(OSError):
                 out.sendto(_to_datagram(address, topics), _to_path(address.name))
+                return True
+        return False
 
     def announce(self, db: Connection, address: Address, topics: Collection[str], at: int) -> None:
         """Say in the file that this process listens at *address* for *topics*."""
         listed = json.dumps(sorted(topics))
         db.execute(_ANNOUNCE, (*address, self._place, os.getpid(), at, listed))
+        tell_of_listeners(db)
 
     def withdraw(self, db: Connection, names: Collection[str]) -> None:
         for name in names:
             db.execute(_WITHDRAW, (name,))
+        tell_of_listeners(db)
 
     def announced(self, db: Connection, address: Address) -> frozenset[str] | None:
         """Return for what this process listens according to the file, if it is in there."""
@@ -152,15 +176,26 @@ class Wakeups:
         return _is_process(pid) and _is_bound(name)
 
 
-class Inbox:
-    """What others send to this process. Raises OSError if there cannot be one."""
+def socket_prefix(app: str) -> str:
+    """Return with what the names of the sockets begin that the processes of *app* listen on."""
+    return f"@flask-later-{hashlib.sha256(app.encode()).hexdigest()[:12]}-"
 
-    def __init__(self, path: Path) -> None:
+
+class Inbox:
+    """What others send to this process of *app*. Raises OSError if there cannot be one.
+
+    What nobody reads fills the buffer of the kernel, which costs nobody anything.
+    """
+
+    poll = 0.5
+    rest = 60.0
+
+    def __init__(self, path: Path, app: str = "") -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._file: Path | None = None
         token = secrets.token_hex(16)
         if _HAS_ABSTRACT:
-            name = f"@flask-later-{token}"
+            name = socket_prefix(app) + token
         else:
             self._file = Path(f"{path}-wake-{token[:8]}")
             name = str(self._file)
@@ -178,7 +213,6 @@ class Inbox:
         _inboxes.add(self)
 
     def receive(self, timeout: float) -> list[str] | None:
-        """Wait up to *timeout* seconds for topics; None if some may have been lost."""
         topics: list[str] = []
         if not self._poll.poll(timeout * 1000):
             return topics
@@ -191,7 +225,6 @@ class Inbox:
         return None
 
     def interrupt(self) -> None:
-        """Make :meth:`receive` return."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
             out.setblocking(False)
             out.sendto(b"", _to_path(self.address.name))

@@ -17,11 +17,12 @@ from flask_later.core.clock import Clock
 from flask_later.core.job import JobRecord
 from flask_later.core.store import BEAT, LEASE, WorkerRecord
 from flask_later.logs import Log
+from flask_later.stores.columns import from_micros, to_micros
 
 from .connection import Connection
 from .jobs import Jobs
 from .locks import LOCKS_WORK, LockFile, boot_id, lock_file
-from .rows import Row, from_micros, to_micros
+from .rows import Row
 
 _logger = Log(__name__)
 

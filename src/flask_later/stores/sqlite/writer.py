@@ -7,13 +7,13 @@ import random
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from flask_later.errors import (
     LaterError,
+    ReentryError,
     StoreBusyError,
     StoreError,
     StoreFullError,
@@ -31,6 +31,7 @@ from .guard import Guard
 from .jobs import Jobs
 from .locks import INIT, lock_file
 from .trouble import is_busy, translated
+from .turn import Place, Turn
 
 T = TypeVar("T")
 
@@ -40,16 +41,16 @@ _logger = Log(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.00005, 0.005
 
 
-class _Entry:
+class _Entry(Place):
     """An operation on its way through a commit."""
 
-    __slots__ = ("answer", "deadline", "done", "error", "full", "operation")
+    __slots__ = ("answer", "deadline", "error", "full", "operation")
 
     def __init__(self, operation: Callable[[Jobs], Any], full: bool, deadline: float) -> None:
+        super().__init__()
         self.operation = operation
         self.full = full
         self.deadline = deadline
-        self.done = False
         self.answer: Any = None
         self.error: Exception | None = None
 
@@ -61,9 +62,9 @@ class _Entry:
 class Writer:
     """Runs operations of many threads, as many as wait in one transaction.
 
-    There is no thread of its own: whoever gets the turn runs what all others have queued, and
-    those find it done once the turn is theirs. So a commit costs one thread nothing more than
-    without this, and sixteen threads share one.
+    There is no thread of its own: whoever gets the turn runs what all others wait for, see
+    :class:`Turn`. So a commit costs one thread nothing more than without this, and sixteen threads
+    share one.
 
     An operation is called with the jobs as its transaction sees them. It has no other effect than
     on that transaction, since it is called again if the commit was undone: because it failed
@@ -84,6 +85,7 @@ class Writer:
     ) -> None:
         self._path = path
         self._patience = patience
+        self._translated = translated(path, patience)
         self._begin_jobs = begin
         self._committed = committed
         self._reopen = reopen
@@ -91,34 +93,39 @@ class Writer:
 
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
-        self._turn = spare_writing(threading.Lock())
-        self._queue: deque[_Entry] = deque()
+        self._turn: Turn[_Entry] = spare_writing(Turn())
+        #: The thread that has the turn and works for all.
+        self._leader = 0
         self._connection: Connection | None = None
         self._guard = Guard(self._path)
         #: Whether the files were found to be others, and could not be opened anew yet.
         self._lost = False
         self._checkpoints = Checkpoints(self._path)
 
-    def write(self, operation: Callable[[Jobs], T], *, full: bool) -> T:
+    def write(
+        self, operation: Callable[[Jobs], T], *, full: bool, patience: float | None = None
+    ) -> T:
         """Run *operation* in a transaction; return its answer once that is committed.
 
         :param full: whether what it wrote has to survive a power cut that follows at once.
+        :param patience: seconds to wait for others, if not as long as usual.
         :raises StoreBusyError: if another process writes for longer than the patience. Then
             nothing was written.
+        :raises ReentryError: if this interrupts a write of its own thread, which it would wait for.
         :raises StoreError: if the file cannot be written. What *operation* raises passes through.
         """
         if self._pid != os.getpid():
             # Whoever held the turn in the parent of the fork does not live here.
             self._start_afresh()
-        mine = _Entry(operation, full, time.monotonic() + self._patience)
-        if not self._turn.acquire(blocking=False):
-            self._queue.append(mine)
-            self._await_turn(mine)
+        if self._leader == threading.get_ident():
+            raise ReentryError()
+        seconds = self._patience if patience is None else patience
+        mine = _Entry(operation, full, time.monotonic() + seconds)
         try:
-            if not mine.done:
+            if self._turn.take(mine, seconds):
                 self._lead(mine)
-        finally:
-            self._turn.release()
+        except TimeoutError:
+            raise StoreBusyError(seconds) from None
         if mine.error is not None:
             raise mine.error
         return cast(T, mine.answer)
@@ -154,20 +161,10 @@ class Writer:
             self._connection.close()
         self._connection = None
 
-    def _await_turn(self, mine: _Entry) -> None:
-        if self._turn.acquire(timeout=self._patience):
-            return
-        try:
-            self._queue.remove(mine)
-        except ValueError:
-            # Somebody has it in hand: only the end of that commit tells what became of it.
-            self._turn.acquire()
-        else:
-            raise StoreBusyError(self._patience)
-
     def _lead(self, mine: _Entry) -> None:
-        """Run what is queued, *mine* in any case. The caller has the turn."""
-        batch = self._take_queued(mine)
+        """Run what is waited for, *mine* in any case, and give back the turn."""
+        self._leader = threading.get_ident()
+        batch = self._turn.all_waiting(mine)
         try:
             self._transact(batch, mine.deadline)
         except StoreBusyError as error:
@@ -179,17 +176,10 @@ class Writer:
             else:
                 self._run_each(batch)
         finally:
-            # Interrupted, or out of patience: the others have to see to themselves.
-            left = (entry for entry in batch[:0:-1] if not entry.done)
-            self._queue.extendleft(left)
-
-    def _take_queued(self, mine: _Entry) -> list[_Entry]:
-        batch = [mine]
-        while self._queue:
-            entry = self._queue.popleft()
-            if entry is not mine:
-                batch.append(entry)
-        return batch
+            # Interrupted, or out of patience: those that are not done see to themselves.
+            self._turn.give_back(batch[1:])
+            self._leader = 0
+            self._turn.release()
 
     def _run_each(self, batch: Sequence[_Entry]) -> None:
         """Give each a transaction of its own, so that the one that fails harms no other."""
@@ -204,7 +194,7 @@ class Writer:
         for entry in batch:
             entry.done = True
         self._committed(jobs)
-        self._checkpoints.run_in_band(self._guard.wal_size)
+        self._checkpoints.run_in_band()
 
     def _commit_for_sure(self, batch: Sequence[_Entry], deadline: float) -> Jobs:
         """Commit, and once more if nobody knows where the first commit went."""
@@ -262,7 +252,7 @@ class Writer:
             raise StoreError(f"{self._path}: {error.strerror or error}") from error
 
     def _commit(self, batch: Sequence[_Entry], deadline: float) -> Jobs:
-        with translated(self._path, self._patience):
+        with self._translated:
             db = self._connect()
             self._begin(db, any(entry.full for entry in batch), deadline)
             try:

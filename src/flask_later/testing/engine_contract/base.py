@@ -12,11 +12,12 @@ import pytest
 from flask import Flask
 from flask.ctx import AppContext
 
+from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import Clock, VirtualClock
 from flask_later.core.engine import Engine, Ran
 from flask_later.core.job import Hint, JobState
 from flask_later.core.store import Store
-from flask_later.extension import PREPARED_KEY, Later, Prepared
+from flask_later.extension import Later
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.tasks.current import current_job
 from flask_later.tasks.job import Job

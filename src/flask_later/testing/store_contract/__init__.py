@@ -21,6 +21,7 @@ from .base import PatientClock
 from .claiming import ClaimingContract
 from .commanding import CommandingContract
 from .expiring import ExpiringContract
+from .principals import PrincipalsContract
 from .pruning import PruningContract
 from .reading import ReadingContract
 from .rehinting import RehintingContract
@@ -44,6 +45,7 @@ class StoreContract(
     CommandingContract,
     SweepingContract,
     RehintingContract,
+    PrincipalsContract,
     PruningContract,
     TickingContract,
     ReadingContract,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from flask_later.core.exchange import Succeeded
 from flask_later.core.job import Cancel, JobState
-from flask_later.core.store import Limits, Store, Succeeded
+from flask_later.core.store import Limits, Store
 from flask_later.errors import QueueFullError
 from flask_later.testing.records import make_full_record, make_record
 

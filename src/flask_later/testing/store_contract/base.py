@@ -9,18 +9,9 @@ from math import isinf
 import pytest
 
 from flask_later.core.clock import VirtualClock
+from flask_later.core.exchange import NOTHING, Claim, Handover, Outcome, Want
 from flask_later.core.job import ErrorRecord, Hint, JobRecord, JobState
-from flask_later.core.store import (
-    NOTHING,
-    Claim,
-    Handover,
-    Limits,
-    Outcome,
-    Store,
-    Swept,
-    Want,
-    WorkerRecord,
-)
+from flask_later.core.store import Limits, Store, Swept, WorkerRecord
 from flask_later.testing.records import START, make_record
 
 #: Real seconds after which a thread that should have gone on is taken for stuck.
@@ -66,6 +57,7 @@ class ContractBase:
         """Bounds that a test can reach."""
         return Limits(
             max_pending=12,
+            max_pending_per_principal=4,
             max_finished=6,
             max_log_lines=10,
             keep={

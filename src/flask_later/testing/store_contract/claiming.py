@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from flask_later.core.exchange import Again, Note, Succeeded, Want
 from flask_later.core.job import Hint, JobRecord, JobState, Progress, Resume
-from flask_later.core.store import Again, Note, Pause, Store, Succeeded, Want
+from flask_later.core.store import Pause, Store
 from flask_later.testing.records import START, make_record
 
 from .base import (
@@ -217,7 +218,7 @@ class ClaimingContract(ContractBase):
         store.note(worker, [holding], [Note(holding, Progress(1, 2))])
         settle(store, worker, Again(holding, clock.now(), OOPS))
         (again,) = claim(store, worker)
-        assert again.progress is None
+        assert (again.progress, again.progress_at) == (None, None)
         assert (again.error, again.failures, again.attempts, again.fence) == (OOPS, 1, 2, 2)
 
     def test_a_job_that_has_crashed_comes_alone(self, store: Store, worker: str) -> None:

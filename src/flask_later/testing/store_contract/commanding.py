@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from flask_later.core.exchange import Failed, Note, Parked, Succeeded
 from flask_later.core.job import (
     FINISHED,
+    Annotate,
     Cancel,
     Command,
     Discard,
@@ -14,7 +16,7 @@ from flask_later.core.job import (
     Retry,
     StopReason,
 )
-from flask_later.core.store import Failed, Limits, Note, Parked, Store, Succeeded
+from flask_later.core.store import Limits, Store
 from flask_later.errors import InvalidTransitionError, JobNotFoundError, UniqueKeyTakenError
 from flask_later.testing.records import START, make_record
 
@@ -31,13 +33,14 @@ from .base import (
     start,
 )
 
-COMMANDS: list[Command] = [Cancel(), Retry(), Discard(), Resume()]
+COMMANDS: list[Command] = [Cancel(), Retry(), Discard(), Resume(), Annotate("{}")]
 
 ALLOWED: dict[type[Command], frozenset[JobState]] = {
     Cancel: frozenset(JobState) - FINISHED,
     Retry: frozenset({JobState.FAILED, JobState.CANCELLED}),
     Discard: FINISHED | {JobState.HELD},
     Resume: frozenset({JobState.HELD, JobState.PARKED}),
+    Annotate: frozenset(JobState),
 }
 REFUSED = [
     pytest.param(command, state, id=f"{type(command).__name__}-{state}")
@@ -66,6 +69,24 @@ class CommandingContract(ContractBase):
             store.command(record.id, command)
         assert (caught.value.job_id, caught.value.state) == (record.id, state.value)
         assert now_of(store, record) == record
+
+    @pytest.mark.parametrize("state", JobState)
+    def test_what_crossed_over_can_be_replaced_at_any_time(
+        self, store: Store, state: JobState
+    ) -> None:
+        """Whatever the job is at, and nothing else of it changes."""
+        record = make_record(state=state)
+        store.add([record])
+        answer = store.command(record.id, Annotate('{"locale":"de"}'))
+        assert answer == now_of(store, record) == record._replace(context='{"locale":"de"}')
+
+    def test_what_is_replaced_while_a_job_runs_stays(self, store: Store, worker: str) -> None:
+        """Whoever runs it does not write back what it was handed."""
+        running = start(store, worker)
+        store.command(running.id, Annotate('{"locale":"de"}'))
+        settle(store, worker, Succeeded(attempt(running), "1"))
+        ended = now_of(store, running)
+        assert (ended.context, ended.result) == ('{"locale":"de"}', "1")
 
     @pytest.mark.parametrize(
         "state", [JobState.HELD, JobState.SCHEDULED, JobState.QUEUED, JobState.PARKED]

@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 
+from flask_later.core.exchange import Again, Claim, Outcome, Parked, Released, Want
 from flask_later.core.job import ErrorRecord, JobRecord, JobState, Resume, Retry
 from flask_later.core.states import EXPIRED
-from flask_later.core.store import (
-    MAX_EXPIRED,
-    Again,
-    Claim,
-    Limits,
-    Outcome,
-    Parked,
-    Released,
-    Store,
-    Want,
-)
+from flask_later.core.store import MAX_EXPIRED, Limits, Store
 from flask_later.testing.records import START, make_record
 
 from .base import (
@@ -196,3 +187,15 @@ class ExpiringContract(ContractBase):
         handovers = [store.exchange(worker, (), Want(1)) for _ in range(2)]
         assert [len(each.cancelled) for each in handovers] == [MAX_EXPIRED, 1]
         assert [record.id for each in handovers for record in each.claimed] == [last.id]
+
+    def test_what_lies_behind_those_that_have_expired_comes_before_the_next_queue(
+        self, store: Store, clock: PatientClock, worker: str
+    ) -> None:
+        """The order of the queues is strict, however many have expired."""
+        put(store, *(expiring(queue="mail") for _ in range(5)))
+        mail, report = put(
+            store, make_record(queue="mail", priority=-1), make_record(queue="report")
+        )
+        clock.advance(10)
+        handover = store.exchange(worker, (), Want(2, ("mail", "report")))
+        assert [record.id for record in handover.claimed] == [mail.id, report.id]

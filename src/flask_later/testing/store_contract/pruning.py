@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from flask_later.core.exchange import Failed, Note, Succeeded
 from flask_later.core.job import FINISHED, Cancel, JobRecord, JobState
-from flask_later.core.store import Failed, Limits, Note, Store, Succeeded
+from flask_later.core.store import Limits, Store
 
 from .base import (
     OOPS,

@@ -6,19 +6,19 @@ from datetime import datetime
 
 import pytest
 
-from flask_later.core.job import Discard, JobRecord, JobState, Resume
-from flask_later.core.store import (
-    MAX_PAGE,
-    JobFilter,
-    Limits,
-    Note,
-    Page,
-    Pause,
-    QueueStats,
-    Store,
-    Succeeded,
+from flask_later.core.exchange import Cancelled, Note, Succeeded
+from flask_later.core.job import (
+    Cancel,
+    Discard,
+    JobRecord,
+    JobState,
+    Progress,
+    Resume,
+    StopReason,
+    glance_at,
 )
-from flask_later.testing.records import START, make_record
+from flask_later.core.store import MAX_PAGE, JobFilter, Limits, Page, Pause, QueueStats, Store
+from flask_later.testing.records import START, make_full_record, make_record
 
 from .base import ContractBase, PatientClock, attempt, claim, now_of, put, settle, start
 
@@ -46,6 +46,35 @@ class ReadingContract(ContractBase):
         (record,) = put(store, make_record())
         assert dict(store.get([record.id, "f" * 32, record.id])) == {record.id: record}
         assert dict(store.get([])) == {}
+
+    def test_a_glance_shows_how_a_job_is(self, store: Store, worker: str) -> None:
+        """As its record says it, through all of its life."""
+        assert store.glance("f" * 32) is None
+        running = start(store, worker)
+        assert store.glance(running.id) == glance_at(running)
+        store.note(worker, [attempt(running)], [Note(attempt(running), Progress(1, 2, "half"))])
+        store.command(running.id, Cancel())
+        asked = store.glance(running.id)
+        assert asked == glance_at(now_of(store, running))
+        assert asked is not None
+        assert (asked.stop, asked.progress) == (StopReason.CANCELLED, Progress(1, 2, "half"))
+        settle(store, worker, Cancelled(attempt(running)))
+        assert store.glance(running.id) == glance_at(now_of(store, running))
+        full = make_full_record()
+        store.add([full])
+        assert store.glance(full.id) == glance_at(full)
+
+    def test_a_file_goes_with_its_job(self, store: Store, worker: str) -> None:
+        """It is there from before the job on, and for every look."""
+        record = make_record()
+        store.files.put(record.id, "body", [b"con", b"tent"])
+        settle(store, worker, Succeeded(attempt(start(store, worker, record)), "1"))
+        for _ in range(2):
+            with store.files.open(record.id, "body") as file:
+                assert file.read() == b"content"
+        store.command(record.id, Discard())
+        with pytest.raises(OSError, match="body"):
+            store.files.open(record.id, "body")
 
     def test_large_texts_come_back_by_every_way(
         self, store: Store, other: Store, worker: str

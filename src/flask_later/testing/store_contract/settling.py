@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from flask_later.core.job import Cancel, Discard, JobState, Retry
-from flask_later.core.store import (
+from flask_later.core.exchange import (
     NOTHING,
     Again,
     Cancelled,
@@ -16,9 +15,10 @@ from flask_later.core.store import (
     Outcome,
     Parked,
     Released,
-    Store,
     Succeeded,
 )
+from flask_later.core.job import Cancel, Discard, JobState, Retry
+from flask_later.core.store import Store
 from flask_later.testing.records import START, make_record
 
 from .base import (
@@ -79,6 +79,17 @@ class SettlingContract(ContractBase):
         assert now_of(store, running) == running._replace(
             state=JobState.FAILED, error=OOPS, failures=1, worker=None, finished_at=clock.now()
         )
+
+    @pytest.mark.parametrize("size", [10, 100_000])
+    def test_what_a_failure_leaves_is_kept(self, store: Store, worker: str, size: int) -> None:
+        """A retry forgets it."""
+        running = start(store, worker)
+        left = f'"{"x" * size}"'
+        settle(store, worker, Failed(attempt(running), OOPS, result=left))
+        failed = now_of(store, running)
+        assert (failed.state, failed.result, failed.error) == (JobState.FAILED, left, OOPS)
+        assert store.command(running.id, Retry()).result is None
+        assert now_of(store, running).result is None
 
     def test_a_failed_attempt_is_tried_again(self, store: Store, worker: str) -> None:
         """It waits for its next try, with the error to be read in the meantime."""

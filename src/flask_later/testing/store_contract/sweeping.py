@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from flask_later.core.exchange import Again, Parked
 from flask_later.core.job import Hint, JobRecord, JobState
-from flask_later.core.store import Again, Parked, Store, Swept
+from flask_later.core.store import Store, Swept
 from flask_later.testing.records import START, make_record
 
 from .base import (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flask_later.core.exchange import Again, Claim, Failed, Outcome, Parked, Released, Succeeded
 from flask_later.core.job import (
     Cancel,
     Discard,
@@ -17,17 +18,7 @@ from flask_later.core.job import (
     Retry,
     UniqueUntil,
 )
-from flask_later.core.store import (
-    Again,
-    Claim,
-    Failed,
-    Limits,
-    Outcome,
-    Parked,
-    Released,
-    Store,
-    Succeeded,
-)
+from flask_later.core.store import Limits, Store
 from flask_later.errors import UniqueKeyTakenError
 from flask_later.testing.records import START, make_record
 
@@ -58,6 +49,11 @@ def until_started(**changes: Any) -> JobRecord:
     return make_record(unique_key="k", unique_until=UniqueUntil.STARTED, **changes)
 
 
+def until_gone(**changes: Any) -> JobRecord:
+    """Return a job that holds its key as long as there is a record of it."""
+    return make_record(unique_key="k", unique_until=UniqueUntil.GONE, **changes)
+
+
 def for_a_minute(**changes: Any) -> JobRecord:
     """Return a job that holds its key until it has ended, but a minute at least."""
     return make_record(unique_key="k", key_free_at=START + timedelta(seconds=60), **changes)
@@ -73,6 +69,18 @@ class UniquenessContract(ContractBase):
         """One that waits is enough: it will see what there is to be done."""
         (waiting,) = put(store, until_started(state=state))
         assert rival_of(store) == waiting
+
+    @pytest.mark.parametrize("ending", [succeeded, failed])
+    def test_a_job_can_hold_its_key_until_its_record_is_gone(
+        self, store: Store, worker: str, ending: Ending
+    ) -> None:
+        """Whatever has become of it."""
+        running = start(store, worker, until_gone())
+        assert rival_of(store).id == running.id
+        settle(store, worker, ending(attempt(running)))
+        assert rival_of(store) == now_of(store, running)
+        store.command(running.id, Discard())
+        assert store.add([make_record(unique_key="k")])[0].created
 
     def test_a_job_that_has_begun_gives_its_key_back(self, store: Store, worker: str) -> None:
         """What is enqueued from now on it may have missed."""

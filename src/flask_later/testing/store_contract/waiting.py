@@ -9,8 +9,9 @@ import threading
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
 
+from flask_later.core.exchange import Again, Succeeded
 from flask_later.core.job import Cancel, Discard
-from flask_later.core.store import DUE, Again, Pause, Store, Succeeded
+from flask_later.core.store import DUE, Pause, Store
 from flask_later.testing.records import make_record
 
 from .base import PATIENCE, ContractBase, PatientClock, attempt, put, settle, start

@@ -7,19 +7,10 @@ from math import isinf
 
 import pytest
 
+from flask_later.core.exchange import Claim, Note, Released, Succeeded
 from flask_later.core.job import Cancel, Hint, JobState, LogLine, Progress, StopReason
-from flask_later.core.store import (
-    BEAT,
-    MAX_CRASHES,
-    Claim,
-    Limits,
-    Note,
-    Released,
-    Store,
-    Succeeded,
-    Swept,
-    WorkerRecord,
-)
+from flask_later.core.states import MAX_CRASHES
+from flask_later.core.store import BEAT, Limits, Store, Swept, WorkerRecord
 from flask_later.testing.records import START, make_record
 
 from .base import ContractBase, PatientClock, attempt, claim, hire, now_of, put, settle, start
@@ -108,14 +99,20 @@ class WorkingContract(ContractBase):
         """Nothing has to stop."""
         assert dict(store.note(worker, [], [])) == {}
 
-    def test_progress_is_kept(self, store: Store, worker: str) -> None:
-        """The last one counts; a note without any leaves it."""
+    def test_progress_is_kept(self, store: Store, clock: PatientClock, worker: str) -> None:
+        """The last one counts, with the instant at which the store got it."""
         running = start(store, worker)
         holding = attempt(running)
         store.note(worker, [holding], [Note(holding, Progress(1, 3, "one"))])
+        clock.advance(1)
+        told_at = clock.now()
         store.note(worker, [holding], [Note(holding, Progress(2.5, None, "\0\ud800"))])
+        clock.advance(1)
+        # One that says nothing of it leaves it.
         store.note(worker, [holding], [Note(holding)])
-        assert now_of(store, running) == running._replace(progress=Progress(2.5, None, "\0\ud800"))
+        assert now_of(store, running) == running._replace(
+            progress=Progress(2.5, None, "\0\ud800"), progress_at=told_at
+        )
 
     def test_log_lines_are_kept_in_order(
         self, store: Store, clock: PatientClock, worker: str
@@ -288,6 +285,25 @@ class WorkingContract(ContractBase):
         assert after.error is not None
         assert after.error.type == "WorkerDied"
         assert (list(swept.hints), after.finished_at) == ([], clock.now())
+
+    def test_of_jobs_with_a_last_chance_one_had_begun(
+        self, store: Store, other: Store, clock: PatientClock, worker: str
+    ) -> None:
+        """A worker runs one after the other: those behind it never began, and are not counted."""
+        last = MAX_CRASHES - 1
+        records = [make_record(crashes=last), make_record(crashes=last), make_record()]
+        for record in put(store, *records):
+            assert [job.id for job in claim(store, worker)] == [record.id]
+            clock.advance(0.001)
+        if isinf(store.rescue_after):
+            return
+        swept = self.die(store, other, clock)
+        after = [now_of(store, record) for record in records]
+        assert [each.crashes for each in after] == [MAX_CRASHES, last, 1]
+        assert [each.attempts for each in after] == [1, 0, 1]
+        assert after[1].state is JobState.QUEUED
+        assert {job.id for job in swept.crashed} == {records[0].id, records[2].id}
+        assert {hint.job_id for hint in swept.hints} == {records[1].id, records[2].id}
 
     def test_a_dead_workers_job_is_cancelled_if_somebody_asked(
         self, store: Store, other: Store, clock: PatientClock, worker: str

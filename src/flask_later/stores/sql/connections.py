@@ -1,0 +1,140 @@
+"""The connections of a process to its database."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+#: Seconds to wait for a server that does not answer at all.
+CONNECT_TIMEOUT = 5
+#: Seconds for which a transaction waits for a lock, and at most lies idle: a process that is
+#: stopped in the middle of one must not hold up all others.
+LOCK_TIMEOUT, IDLE_TIMEOUT = 5, 10
+#: Seconds without an answer after which a connection is given up. No statement of ours takes long.
+_SILENCE = 30
+
+_POSTGRESQL: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": _SILENCE * 1000,
+    "application_name": "flask-later",
+}
+# Every statement has its index, in its order. Where statistics are old, as those of a queue always
+# are, the planner would now and then rather sort a whole backlog for one job.
+_SETTINGS = f"""
+    SET lock_timeout = '{LOCK_TIMEOUT}s';
+    SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT}s';
+    SET enable_sort = off;
+    SET enable_bitmapscan = off;
+    SET enable_seqscan = off;
+    SET enable_hashjoin = off;
+    SET enable_mergejoin = off;
+    SET jit = off;
+    SET plan_cache_mode = force_generic_plan
+"""
+_MYSQL: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT,
+    "read_timeout": _SILENCE,
+    "write_timeout": _SILENCE,
+    # Strict: a text that is too long is an error, and not cut. What stands behind M! only MariaDB
+    # reads.
+    "init_command": (
+        f"SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', "
+        f"innodb_lock_wait_timeout = {LOCK_TIMEOUT}, lock_wait_timeout = {LOCK_TIMEOUT} "
+        f"/*M!100306 , idle_transaction_timeout = {IDLE_TIMEOUT} */"
+    ),
+}
+
+
+class Connections:
+    """A pool for each process: after a fork the child makes its own.
+
+    :param limit: the most connections that this process has.
+    :param patience: seconds to wait for one of them.
+    """
+
+    def __init__(self, url: URL, limit: int, patience: float) -> None:
+        self.is_postgresql = url.get_backend_name() == "postgresql"
+        ours = _POSTGRESQL if self.is_postgresql else _MYSQL
+        self._engine = create_engine(
+            url,
+            isolation_level="READ COMMITTED",
+            pool_size=limit,
+            max_overflow=0,
+            pool_timeout=patience,
+            # Those that few need are closed by the server in time. There is no ping before each
+            # use: whatever meets a dead connection is tried again on a new one.
+            pool_use_lifo=True,
+            # Arguments of jobs are nobody's business, and errors end up in logs.
+            hide_parameters=True,
+            connect_args={name: ours[name] for name in ours if name not in url.query},
+        )
+        self._reading: Engine = self._engine
+        if self.is_postgresql:
+            event.listen(self._engine, "connect", _set_up)
+            event.listen(self._engine, "checkout", _require_open)
+            # One round trip in place of three, where nothing has to be undone.
+            self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        event.listen(self._engine, "checkin", self._given_back)
+        self._keeps_open = False
+        self._pid = os.getpid()
+
+    @property
+    def writing(self) -> Engine:
+        """For transactions."""
+        self._look_after()
+        return self._engine
+
+    @property
+    def reading(self) -> Engine:
+        """For single statements, each of which is a transaction."""
+        self._look_after()
+        return self._reading
+
+    def open(self) -> None:
+        """Keep connections from now on for whoever needs one next."""
+        self._keeps_open = True
+
+    def close(self) -> None:
+        """Close all, those in use as soon as they are given back.
+
+        Who comes later gets one of its own, which is closed as soon.
+        """
+        self._look_after()
+        self._keeps_open = False
+        self._engine.dispose()
+
+    def _given_back(self, _: object, entry: ConnectionPoolEntry) -> None:
+        if not self._keeps_open:
+            entry.invalidate()
+
+    def _look_after(self) -> None:
+        if self._pid != os.getpid():
+            # They are the parent's as well: what is said in their end would end them there.
+            self._pid = os.getpid()
+            self._engine.dispose(close=False)
+
+
+def _set_up(connection: Any, _: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTINGS)
+    connection.commit()
+
+
+def _require_open(connection: Any, *_: object) -> None:
+    """Have another one made if the server has closed it, so that nobody asks it in vain.
+
+    That is known here without asking. Who asks such a one would not know what has become of it.
+    """
+    try:
+        # What it had to say, and then that it is closed.
+        connection.pgconn.consume_input()
+        connection.pgconn.consume_input()
+    except Exception as error:
+        raise DisconnectionError(str(error)) from error

@@ -1,0 +1,140 @@
+"""The steps of a sweep over a database: what becomes of the rows that its store has found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from flask_later.core.clock import Clock
+from flask_later.core.job import Hint, JobRecord, JobState, hints_to
+from flask_later.core.states import expired, has_crashed, rescued_together, resumed
+from flask_later.core.store import Swept
+from flask_later.logs import Log
+
+_logger = Log(__name__)
+
+#: The most rows that one transaction moves, so that nobody waits long for them.
+MAX_BATCH = 500
+#: Seconds between two looks for what nobody waits for.
+TIDY_EVERY = 5.0
+#: Seconds between two counts of the finished jobs, which read an index of all of them.
+COUNT_EVERY = 60.0
+
+
+class Done(NamedTuple):
+    """What a step did, to so many rows."""
+
+    rows: int = 0
+    hints: Sequence[Hint] = ()
+    crashed: Sequence[JobRecord] = ()
+    expired: Sequence[JobRecord] = ()
+
+
+class Step(Protocol):
+    """One kind of upkeep."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def every(self) -> float:
+        """Seconds to the next look where nothing was found; to look may be dear."""
+        ...
+
+
+class Rota:
+    """Whose turn it is, and which steps fail."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        #: The steps that failed when they were last taken, and how: said once.
+        self._failing: dict[str, str] = {}
+        #: When a step last found nothing.
+        self._idle_at: dict[str, float] = {}
+
+    def is_time(self, step: Step) -> bool:
+        idle_at = self._idle_at.get(step.name)
+        return idle_at is None or self._clock.monotonic() - idle_at >= step.every
+
+    def found_nothing(self, step: Step) -> None:
+        self._idle_at[step.name] = self._clock.monotonic()
+
+    def complain(self, failures: Mapping[str, Exception]) -> None:
+        """Say what failed, unless it failed in the same way the last time."""
+        for step, error in failures.items():
+            if self._failing.get(step) != repr(error):
+                _logger.error(
+                    "upkeep of the store: %s failed. The other steps go on; this is said once, "
+                    "and tried again each time",
+                    step,
+                    exc_info=error,
+                )
+        self._failing = {step: repr(error) for step, error in failures.items()}
+
+
+def in_batches(do: Callable[[int], Done], budget: int) -> Iterator[Done]:
+    """Have *do* move so many rows at a time, up to *budget*, for as long as it finds as many."""
+    left = budget
+    while left > 0:
+        batch = min(left, MAX_BATCH)
+        done = do(batch)
+        yield done
+        left = left - batch if done.rows >= batch else 0
+
+
+def swept(done: Sequence[Done], next_due: datetime | None = None, *, calm: bool = False) -> Swept:
+    """Return what all steps did together."""
+    return Swept(
+        [hint for each in done for hint in each.hints],
+        next_due,
+        [record for each in done for record in each.crashed],
+        [record for each in done for record in each.expired],
+        calm,
+    )
+
+
+# What the steps do
+
+
+class _Jobs(Protocol):
+    """The jobs in one transaction."""
+
+    now: datetime
+
+    def save_all(self, pairs: Sequence[tuple[JobRecord, JobRecord]]) -> list[JobRecord]: ...
+
+    def delete(self, job_ids: Iterable[str]) -> None: ...
+
+
+def expire(jobs: _Jobs, overdue: Sequence[JobRecord]) -> Done:
+    """Cancel what nobody has begun in time."""
+    saved = jobs.save_all([(record, expired(record, jobs.now)) for record in overdue])
+    return Done(len(saved), expired=saved)
+
+
+def rescue(store: str, jobs: _Jobs, lost: Sequence[JobRecord]) -> Done:
+    """Take the jobs of dead workers from them."""
+    pairs = [*zip(lost, rescued_together(lost, jobs.now), strict=True)]
+    crashed = [after for before, after in pairs if has_crashed(before, after)]
+    return _moved(store, jobs.save_all(pairs))._replace(crashed=crashed)
+
+
+def stage(store: str, jobs: _Jobs, due: Sequence[JobRecord]) -> Done:
+    """Queue what has fallen due."""
+    queued = [(record, record._replace(state=JobState.QUEUED)) for record in due]
+    return _moved(store, jobs.save_all(queued))
+
+
+def unpark(store: str, jobs: _Jobs, fitting: Sequence[JobRecord]) -> Done:
+    """Queue parked jobs that the code here may know how to run."""
+    return _moved(store, jobs.save_all([(record, resumed(record, jobs.now)) for record in fitting]))
+
+
+def delete(jobs: _Jobs, job_ids: Sequence[str]) -> Done:
+    jobs.delete(job_ids)
+    return Done(len(job_ids))
+
+
+def _moved(store: str, records: Sequence[JobRecord]) -> Done:
+    return Done(len(records), hints_to(store, records))

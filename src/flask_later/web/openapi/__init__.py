@@ -1,0 +1,1 @@
+"""What an OpenAPI document says of async routes and of their operations."""

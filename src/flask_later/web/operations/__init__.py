@@ -1,0 +1,1 @@
+"""Operations: jobs that clients may follow over HTTP, each a resource of its own."""

@@ -1,0 +1,249 @@
+"""The same app on every engine, by configuration alone, with real workers and real brokers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import NullPool, create_engine, inspect, text
+from tests import databases
+from tests.brokers import running_redis
+
+from flask_later.stores.sql.address import parse
+
+from .events import new_key, wait_until
+from .programs import HERE, Program, environment
+from .servers import SERVERS, Server
+
+pytestmark = [pytest.mark.live, pytest.mark.services]
+
+BIN = Path(sys.executable).parent
+OURS = (sys.executable, "-m", "flask", "--app=app", "later", "worker", "--threads=2")
+CELERY = (f"{BIN}/celery", "-A", "flask_later.engines.celery_app", "worker")
+RQ = (f"{BIN}/rq", "worker", "-w", "flask_later.engines.rq_worker.Worker", "default")
+
+
+@dataclass(frozen=True)
+class Way:
+    """An engine, the broker that it needs, and the command that starts its worker."""
+
+    engine: str
+    broker: str = ""
+    command: Sequence[str] = OURS
+
+
+WAYS = {
+    "native": Way("native"),
+    "celery": Way("celery", "redis"),
+    "celery-processes": Way("celery", "redis", (*CELERY, "--concurrency=2")),
+    "celery-threads": Way("celery", "redis", (*CELERY, "--pool=threads", "--concurrency=2")),
+    "celery-rabbitmq": Way("celery", "rabbitmq"),
+    "celery-rabbitmq-processes": Way("celery", "rabbitmq", (*CELERY, "--concurrency=2")),
+    "rq": Way("rq", "redis"),
+    "rq-processes": Way("rq", "redis", RQ),
+}
+BROKERED = [name for name, way in WAYS.items() if way.broker]
+
+
+@dataclass(kw_only=True)
+class Worker(Program):
+    command: Sequence[str] = OURS  # type: ignore[misc]
+
+    @property
+    def name(self) -> str:
+        return "worker"
+
+
+@dataclass
+class Site:
+    """An app's processes, on a database and a broker of their own."""
+
+    folder: Path
+    way: Way
+    settings: Mapping[str, Any]
+    stack: ExitStack
+
+    def serve(self) -> Server:
+        server = Server(
+            config=SERVERS["gunicorn-gthread"], folder=self.folder, settings=self.settings
+        )
+        return self.stack.enter_context(server)
+
+    def work(self, *options: str) -> Worker:
+        worker = Worker(
+            folder=self.folder, settings=self.settings, command=(*self.way.command, *options)
+        )
+        self.stack.enter_context(worker)
+        wait_until(lambda: self.workers() or not worker.runs, lambda: worker.log)
+        assert worker.runs, worker.log
+        return worker
+
+    def flask(self, *arguments: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "flask", "--app=app", *arguments],
+            cwd=HERE,
+            env=environment(self.folder, {**self.settings, **changes}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def workers(self) -> int:
+        """How many workers the store knows."""
+        engine = create_engine(parse(self.settings["store"]), poolclass=NullPool)
+        with engine.connect() as db:
+            if not inspect(db).has_table("later_worker"):
+                return 0
+            return db.execute(text("SELECT count(*) FROM later_worker")).scalar_one()
+
+    def is_in_state(self, server: Server, job: str, state: str) -> bool:
+        with server.client() as client:
+            return json.loads(client.get(f"/jobs/{job}").text)["state"] == state
+
+    def enqueue(self, server: Server, task: str, key: str) -> str:
+        with server.client() as client:
+            return client.post(f"/jobs/{task}/{key}").text
+
+
+MakeSite = Callable[[str], Site]
+
+
+@pytest.fixture
+def make_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeSite]:
+    with ExitStack() as stack:
+
+        def make(name: str, **settings: Any) -> Site:
+            way = WAYS[name]
+            store = stack.enter_context(databases.fresh("postgresql"))
+            broker: Any = request.getfixturevalue(way.broker) if way.broker else None
+            url = "" if broker is None else broker.new_url()
+            given = {"broker": url, "RQ_REDIS_URL": url} if url else {"embedded": "false"}
+            base = {"store": store, "engine": way.engine, "FLASK_APP": "app"}
+            return Site(tmp_path, way, {**base, **given, **settings}, stack)
+
+        yield make
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_same_app_runs_on(name: str, make_site: MakeSite) -> None:
+    """A request leaves a job, and another process runs it: no line of code differs."""
+    site = make_site(name)
+    server, _ = site.serve(), site.work()
+    keys = [new_key() for _ in range(5)]
+    jobs = [site.enqueue(server, "quick", key) for key in keys]
+    ran = [server.events.wait_for("task-ran", key=key)[0] for key in keys]
+    with server.client() as client:
+        serving = int(client.get("/pid").text)
+    assert serving not in {event.pid for event in ran}
+    for job in jobs:
+        wait_until(lambda job=job: site.is_in_state(server, job, "succeeded"), "it has succeeded")
+    assert len(server.events.find("task-ran")) == 5
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_a_worker_that_is_stopped_gives_its_job_back(name: str, make_site: MakeSite) -> None:
+    """The job is told, ends at its next item, and the next worker runs it; no try is lost."""
+    site = make_site(name)
+    server, worker, key = site.serve(), site.work(), new_key()
+    job = site.enqueue(server, "tracking", key)
+    server.events.wait_for("task-began", key=key)
+    assert worker.stop() == 0, worker.log
+    assert server.events.find("task-ended", key=key, reason="shutdown")
+    assert site.is_in_state(server, job, "queued")
+    worker.open_gate(key)
+    site.work()
+    wait_until(lambda: site.is_in_state(server, job, "succeeded"), "it has succeeded")
+    with server.client() as client:
+        assert json.loads(client.get(f"/jobs/{job}").text)["attempts"] == 1
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_no_worker_is_left_in_the_store(name: str, make_site: MakeSite) -> None:
+    """After its end it is not taken for one that has died."""
+    site = make_site(name)
+    worker = site.work()
+    assert worker.stop() == 0, worker.log
+    assert site.workers() == 0
+
+
+@pytest.mark.parametrize("name", BROKERED)
+def test_a_job_without_a_hint_runs(name: str, make_site: MakeSite, tmp_path: Path) -> None:
+    """A command stored it while its broker was away; nobody serves, so a worker has to find it."""
+    site = make_site(name)
+    scheme = str(site.settings["broker"]).partition("://")[0]
+    key = new_key()
+    done = site.flask("store-job", key, broker=f"{scheme}://127.0.0.1:9/0")
+    assert done.returncode == 0, done.stderr
+    assert "does not answer" in done.stderr
+    worker = site.work()
+    worker.events.wait_for("task-ran", key=key)
+
+
+@pytest.mark.parametrize("name", ["celery", "rq"])
+def test_a_broker_that_dies_loses_no_job(name: str, make_site: MakeSite, tmp_path: Path) -> None:
+    """Requests are answered without it; once it is back, all jobs run."""
+    with running_redis(tmp_path / "broker") as broker:
+        site = make_site(name)
+        site.settings = {**site.settings, "broker": broker.url(1)}
+        server, _ = site.serve(), site.work()
+        first, second = new_key(), new_key()
+        site.enqueue(server, "quick", first)
+        server.events.wait_for("task-ran", key=first)
+        broker.kill()
+        with server.client(timeout=5.0) as client:
+            jobs = [client.post(f"/jobs/quick/{second}").text for _ in range(20)]
+        broker.start()
+        wait_until(
+            lambda: all(site.is_in_state(server, job, "succeeded") for job in jobs),
+            "all have succeeded",
+            timeout=60,
+        )
+        assert len(server.events.find("task-ran", key=second)) == len(jobs)
+
+
+@pytest.mark.parametrize("name", ["celery", "celery-rabbitmq", "rq"])
+def test_doctor_looks_at_the_broker(name: str, make_site: MakeSite) -> None:
+    """Whether it answers, who takes the hints, and for which store."""
+    site = make_site(name)
+    alone = site.flask("later", "doctor")
+    assert "no worker takes the hints of the broker's queue 'default'" in alone.stdout
+    assert alone.returncode == 0, alone.stdout
+    site.work()
+    healthy = site.flask("later", "doctor")
+    assert "broker: " in healthy.stdout
+    assert "with 0 workers" not in healthy.stdout
+    assert "no worker takes" not in healthy.stdout
+    assert "another store" not in healthy.stdout
+    with databases.fresh("postgresql") as other:
+        strange = site.flask("later", "doctor", store=other)
+    assert "with another store than ours" in strange.stdout
+    scheme = str(site.settings["broker"]).partition("://")[0]
+    broken = site.flask("later", "doctor", broker=f"{scheme}://u:correct-horse@127.0.0.1:9/0")
+    assert broken.returncode == 1
+    assert "does not answer" in broken.stdout
+    assert "correct-horse" not in broken.stdout + broken.stderr
+
+
+def test_a_worker_whose_parent_is_killed_leaves(make_site: MakeSite) -> None:
+    """Its child gives back what it has in hand, and another worker runs it.
+
+    That is RQ's. Celery has the kernel kill its children with their parent, so there the lease
+    has to end.
+    """
+    site = make_site("rq-processes")
+    server, worker, key = site.serve(), site.work(), new_key()
+    job = site.enqueue(server, "tracking", key)
+    server.events.wait_for("task-began", key=key)
+    os.kill(worker.pid, signal.SIGKILL)
+    server.events.wait_for("task-ended", key=key, reason="shutdown")
+    wait_until(lambda: site.is_in_state(server, job, "queued"), "it is given back")

@@ -1,4 +1,4 @@
-"""``python -m bench``: every figure of every peer of both suites. See README.md."""
+"""``python -m bench``: every figure of every peer of all suites. See README.md."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import machine, report, results, runner
+from .async_routes.suite import ASYNC_ROUTES
 from .durable.suite import DURABLE
+from .engines.suite import ENGINES
 from .memory import MEMORY
 from .suite import Step, Suite
 
-SUITES = (MEMORY, DURABLE)
+SUITES = (MEMORY, DURABLE, ENGINES, ASYNC_ROUTES)
 #: Where functions can be watched: a peer that works in the process that calls it.
 _PROFILED = ("ours", "ours_in_request", "ours_power", "ours_process")
 
@@ -59,9 +61,11 @@ def _run(suite: Suite, plan: Sequence[Step], options: argparse.Namespace) -> Non
 
 def _is_wanted(step: Step, wanted: set[str]) -> bool:
     """Whether each kind of name that was asked for has that of the step among it."""
+    suites = {suite.name for suite in SUITES}
     kinds = [
-        ({suite.name for suite in SUITES}, step.suite),
-        ({each.measure for suite in SUITES for each in suite.plan}, step.measure),
+        (suites, step.suite),
+        # "memory" is a suite and one of its figures: the whole suite is meant.
+        ({each.measure for suite in SUITES for each in suite.plan} - suites, step.measure),
         ({each.peer for suite in SUITES for each in suite.plan}, step.peer),
     ]
     return all(not wanted & names or name in wanted for names, name in kinds)

@@ -49,11 +49,12 @@ def _packages(suite: Suite) -> list[str]:
 
 
 def _servers() -> list[str]:
-    """Return the versions of the brokers, as their Debian packages say."""
+    """Return the versions of the servers, as their Debian packages say."""
     if not shutil.which("dpkg-query"):
         return []
-    query = ("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "redis-server", "rabbitmq-server")
-    return [line for line in _output(*query).splitlines() if line.partition(" ")[2]]
+    query = ("dpkg-query", "-W", "-f", "${Package} ${Version}\n")
+    lines = _output(*query, "redis-server", "rabbitmq-server", "postgresql").splitlines()
+    return [line for line in lines if line.partition(" ")[2]]
 
 
 def _output(*command: str) -> str:

@@ -35,8 +35,8 @@ def main(suite: str, measure: str, peer: str, scale: str) -> None:
 
 def _find(suite: str, measure: str) -> Callable[[str, float], figures.Figures]:
     # Only the modules of the suite, since what one imports counts as memory in some measures.
-    if suite == "durable":
-        return import_module("bench.durable.measures").MEASURES[measure]
+    if suite != "memory":
+        return import_module(f"bench.{suite}.measures").MEASURES[measure]
     if measure == "web":
         return import_module("bench.web").web
     return getattr(figures, measure)

@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.suite import Conditions, Step
 
 from . import syncs
-from .brokers import Brokers
 from .rig import make_folder
+from .servers import ABSENT, Servers
 
 #: Microseconds that each fsync takes longer in these measures, which count them as well.
 _DELAYS = {"syncs": 0, "slow_throughput": 1_000, "slow_crowd": 1_000}
@@ -21,15 +21,11 @@ _DELAYS = {"syncs": 0, "slow_throughput": 1_000, "slow_crowd": 1_000}
 def prepare(plan: Sequence[Step]) -> Generator[Conditions]:
     """Start the brokers, build what counts fsyncs, and leave out what needs what is not there."""
     folder = make_folder("run-")
-    brokers = Brokers(folder)
+    servers = Servers(folder)
     try:
-        needed = {_broker(step) for step in plan} - {""}
-        brokers.start(sorted(needed))
-        absent = sorted(name for name in needed if not brokers.has(name))
+        absent = servers.start({_broker(step) for step in plan} - {""})
         library = syncs.build(folder)
-        skipped = [
-            f"no {name} here, its peers are left out: make bench-services" for name in absent
-        ]
+        skipped = [ABSENT.format(name) for name in absent]
         if library is None:
             skipped.append(f"no C compiler here: {', '.join(_DELAYS)} are left out")
         yield Conditions(
@@ -38,11 +34,11 @@ def prepare(plan: Sequence[Step]) -> Generator[Conditions]:
                 for step in plan
                 if _broker(step) not in absent and (library or step.measure not in _DELAYS)
             ],
-            lambda step: _environment(step, brokers, library, folder),
+            lambda step: _environment(step, servers, library, folder),
             skipped,
         )
     finally:
-        brokers.stop()
+        servers.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -53,8 +49,8 @@ def _broker(step: Step) -> str:
 
 
 def _environment(
-    step: Step, brokers: Brokers, library: Path | None, folder: Path
+    step: Step, servers: Servers, library: Path | None, folder: Path
 ) -> Mapping[str, str]:
     if step.measure not in _DELAYS or library is None:
-        return brokers.environment
-    return {**brokers.environment, **syncs.environment(library, folder, _DELAYS[step.measure])}
+        return servers.environment
+    return {**servers.environment, **syncs.environment(library, folder, _DELAYS[step.measure])}

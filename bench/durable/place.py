@@ -1,4 +1,4 @@
-"""Where a queue that is measured lives: a folder on the disk, and the brokers of this run."""
+"""Where a queue that is measured lives: a folder on the disk, and the servers of this run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: Set by the run for what it starts.
-REDIS, RABBIT = "BENCH_REDIS", "BENCH_RABBIT"
+REDIS, RABBIT, POSTGRES = "BENCH_REDIS", "BENCH_RABBIT", "BENCH_POSTGRES"
 
 
 class Place(NamedTuple):
@@ -30,3 +30,8 @@ class Place(NamedTuple):
     @property
     def rabbit(self) -> str:
         return os.environ[RABBIT]
+
+    @property
+    def postgres(self) -> str:
+        """A database of this measurement alone, empty at first."""
+        return os.environ[POSTGRES]

@@ -26,6 +26,14 @@ QUEUES: Mapping[str, str] = {
     "dramatiq_redis": "bench.peers.dramatiq_queues:OnRedis",
     "dramatiq_rabbit": "bench.peers.dramatiq_queues:OnRabbit",
     "lock": "bench.peers.lock:OneConnection",
+    "ours_native_postgres": "bench.peers.ours_postgres:Native",
+    "ours_celery_redis": "bench.peers.ours_postgres:CeleryOnRedis",
+    "ours_celery_rabbit": "bench.peers.ours_postgres:CeleryOnRabbit",
+    "ours_rq_redis": "bench.peers.ours_postgres:RQ",
+    "bare_celery_redis": "bench.peers.celery_queues:OnRedisWithResults",
+    "bare_celery_rabbit": "bench.peers.celery_queues:OnRabbitWithResults",
+    "bare_rq_redis": "bench.peers.rq_queue:OnRedis",
+    "procrastinate": "bench.peers.procrastinate_queue:OnPostgres",
 }
 
 

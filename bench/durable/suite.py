@@ -120,14 +120,16 @@ _GOALS = [
     *_each("{}: web process grows, MB", "growth", 10.0, *_EMBEDDED),
 ]
 
+#: What the measurement of throughput says, and its headings.
+THROUGHPUT = {
+    "jobs_per_second": "jobs/s",
+    "live_jobs_per_second": "while the producer is live",
+    "live_enqueues_per_second": "enqueues/s meanwhile",
+    "cpu_per_job": "CPU per job, us",
+    "worker_cpu_per_job": "the worker's, us",
+}
 _FIGURES = [
-    {
-        "jobs_per_second": "jobs/s",
-        "live_jobs_per_second": "while the producer is live",
-        "live_enqueues_per_second": "enqueues/s meanwhile",
-        "cpu_per_job": "CPU per job, us",
-        "worker_cpu_per_job": "the worker's, us",
-    },
+    THROUGHPUT,
     {
         "enqueue_p50": "enqueue p50, us",
         "enqueue_p99": "p99, us",

@@ -1,4 +1,4 @@
-"""Celery on Redis and on RabbitMQ, on a pool of threads."""
+"""Celery on Redis and on RabbitMQ, on a pool of threads, without results and with them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from bench.durable.queue import Queue, noop
 
 
 class _Queue(Queue):
+    keeps_results = False
+
     def __init__(self, place: Place) -> None:
         self._app = Celery("bench", broker=self._broker(place))
         self._app.conf.update(
             task_default_queue=place.name,
-            task_ignore_result=True,
+            task_ignore_result=not self.keeps_results,
             broker_connection_retry_on_startup=True,
         )
+        if self.keeps_results:
+            self._app.conf.result_backend = place.redis
         self.submit = self._app.task(noop, name="noop").delay
 
     def _broker(self, place: Place) -> str:
@@ -35,3 +39,11 @@ class OnRedis(_Queue):
 class OnRabbit(_Queue):
     def _broker(self, place: Place) -> str:
         return place.rabbit
+
+
+class OnRedisWithResults(OnRedis):
+    keeps_results = True
+
+
+class OnRabbitWithResults(OnRabbit):
+    keeps_results = True

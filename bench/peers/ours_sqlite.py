@@ -1,74 +1,27 @@
-"""Flask-Later on its SQLite store, with a worker process of its own, or embedded."""
+"""Flask-Later on its SQLite store."""
 
 from __future__ import annotations
 
-import os
-import sys
-from contextlib import AbstractContextManager
-from pathlib import Path
-
-from flask import Flask
+from collections.abc import Mapping
 
 from bench.durable.place import Place
-from bench.durable.queue import Queue, noop, open_queue, payload
-from flask_later import Later
 from flask_later.config import Settings
 
-#: Jobs in one commit where many are stored at once.
-_BATCH = 1_000
+from .ours_queue import OursQueue
 
 
-class _Queue(Queue):
-    #: Its key in QUEUES.
-    name: str
+class Power(OursQueue):
+    name = "ours_power"
     durability = "power"
 
-    def __init__(self, place: Place) -> None:
-        self._folder = str(place.folder)
-        self.app = app = Flask("bench", instance_path=str(place.folder))
-        app.config.update(
-            LATER_STORE=f"sqlite:///{place.file}",
-            LATER_EMBEDDED=self.embedded,
-            LATER_MANUAL=False,
-            LATER_MAX_PENDING=10_000_000,
-        )
+    def settings(self, place: Place) -> Mapping[str, object]:
+        settings = {"LATER_STORE": f"sqlite:///{place.file}"}
         if hasattr(Settings, "durability"):
-            app.config["LATER_DURABILITY"] = self.durability
-        self._later = Later(app)
-        self._task = self._later.task(noop)
-        self.submit = self._task.enqueue
-
-    def serve(self, threads: int) -> None:
-        self.app.config["LATER_THREADS"] = threads
-        self._later.start(self.app)
-
-    def context(self) -> AbstractContextManager[object]:
-        return self.app.app_context()
-
-    def fill(self, jobs: int) -> None:
-        for start in range(0, jobs, _BATCH):
-            calls = [self._task.call(payload()) for _ in range(start, min(jobs, start + _BATCH))]
-            self._later.enqueue_many(calls)
-
-    def work(self, threads: int) -> None:
-        # Becomes the command that a user starts.
-        app = f"{__name__}:make_app({self.name!r}, {self._folder!r})"
-        worker = ["-m", "flask", "--app", app, "later", "worker", "--threads", str(threads)]
-        os.execv(sys.executable, [sys.executable, *worker])
+            settings["LATER_DURABILITY"] = self.durability
+        return settings
 
 
-def make_app(name: str, folder: str) -> Flask:
-    """Return the app of the queue called *name*: what the worker loads."""
-    queue = open_queue(name, Place(Path(folder)))
-    assert isinstance(queue, _Queue)
-    return queue.app
-
-
-class Power(_Queue):
-    name = "ours_power"
-
-
-class Process(_Queue):
+class Process(Power):
     name = "ours_process"
     durability = "process"
 

@@ -1,0 +1,1 @@
+"""Ours on PostgreSQL and each engine, beside the bare engine."""

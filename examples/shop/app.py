@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from api import api
 from flask import Flask
 from tasks import later
 from views import shop
@@ -15,5 +16,6 @@ def create_app() -> Flask:
     app.config.from_prefixed_env()
     Path(app.instance_path, "outbox").mkdir(parents=True, exist_ok=True)
     app.register_blueprint(shop)
+    app.register_blueprint(api)
     later.init_app(app)
     return app

@@ -1,58 +1,45 @@
 """Run the shop under gunicorn with two workers, use it over HTTP, and tell what happened when.
 
-python demo.py              once through; exits with 1 if anything went wrong
-python demo.py --serve      keep the shop up until Ctrl-C
+python demo.py                    once through; exits with 1 if anything went wrong
+python demo.py --serve            keep the shop up until Ctrl-C
+python demo.py --engine celery    the same on PostgreSQL and Redis, jobs on Celery's workers; or rq
 """
 
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
-import os
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
-from urllib.parse import urlencode
 
-T = TypeVar("T")
-Json = dict[str, Any]
+from server import ENGINES, Server, WentWrongError, expect
+from services import MissingError, Services
 
-HERE = Path(__file__).resolve().parent
-HOST = "127.0.0.1"
-#: Seconds after which something that should have happened is taken for broken.
-PATIENCE = 30.0
 #: What is in hand or in the queue when the server is told to stop.
 SIGNUPS, ORDERS = 20, 10
-
-
-class WentWrongError(Exception):
-    """The demo did not show what it should."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="The shop, once through.")
     parser.add_argument("--serve", action="store_true", help="keep it up until Ctrl-C")
     parser.add_argument("--port", type=int, default=0, help="the port; a free one if left out")
+    parser.add_argument("--engine", choices=[*ENGINES], default="native", help="who runs the jobs")
     arguments = parser.parse_args()
     # `kill` should stop the server as well, not only this script.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    with tempfile.TemporaryDirectory(prefix="shop-") as folder:
+    with tempfile.TemporaryDirectory(prefix="shop-") as folder, ExitStack() as stack:
         server = Server(Path(folder), arguments.port)
         try:
+            if arguments.engine != "native":
+                server.use(arguments.engine, stack.enter_context(Services(server.folder)))
             return serve(server) if arguments.serve else once_through(server)
         except KeyboardInterrupt:
             return 130
-        except WentWrongError as error:
+        except (MissingError, WentWrongError) as error:
             print(f"\nWENT WRONG: {error}\n\nThe server's log:\n{server.log}", flush=True)
             return 1
 
@@ -64,6 +51,7 @@ def once_through(server: Server) -> int:
         sign_up(server, "ada@shop.example", attempts=1)
         sign_up(server, "bob@busy.example", attempts=2)
         order(server)
+        report(server)
         waiting = stop_in_the_middle(server)
     with server:
         go_on(server, waiting)
@@ -82,6 +70,7 @@ Mails and logs: {server.folder}
 
     curl -i -d email=ada@shop.example {server.url}/signup
     curl -i -d item=mug {server.url}/orders
+    curl -i -d year=2026 {server.url}/reports
     curl {server.url}/jobs/<the id that signup answered>
 
 Ctrl-C stops it.""",
@@ -103,7 +92,7 @@ def introduce(server: Server) -> None:
     opened = server.wait_for(lambda: server.lines("board.log", "opened"), 2, "opened notice boards")
     workers = sorted(str(line["process"]) for line in opened)
     ready = opened[-1]["at"] - server.started_at
-    print(f"The shop: gunicorn at {server.url}, its jobs in a SQLite file")
+    print(f"The shop: gunicorn at {server.url}, its jobs in {server.store}")
     print(f"\nStarted\n{ready * 1000:8.0f} ms  workers {' and '.join(workers)} run", flush=True)
 
 
@@ -139,6 +128,36 @@ def order(server: Server) -> None:
     story.print()
 
 
+def report(server: Server) -> None:
+    """An async route: 202 at once, progress meanwhile, a file in the end."""
+    story = Story("POST /reports  year=2026")
+    answer = server.request("POST", "/reports", year="2026")
+    expect(answer.status == 202, f"POST /reports answered {answer.status}")
+    where = answer.headers["Location"]
+    story.tell(answer.ended_at, f"answered {answer.status} in {answer.milliseconds:.0f} ms")
+    shares = []
+    while not answer.json["done"]:
+        # Answered once something has changed, or after five seconds.
+        news = {"Prefer": "wait=5", "If-None-Match": answer.headers["ETag"]}
+        newer = server.request("GET", where, news)
+        if newer.status == 304:
+            continue
+        answer = newer
+        if answer.json["status"] == "running" and answer.json["progress"]:
+            shares.append(answer.json["progress"]["percent"])
+            story.tell(answer.ended_at, f"its status: running, {shares[-1]:.0f} %")
+    expect(answer.json["status"] == "succeeded", f"the report {answer.json['status']}")
+    expect(bool(shares) and shares == sorted(shares), f"progress was {shares}")
+    expect(answer.json["progress"]["percent"] == 100, f"it ended at {answer.json['progress']}")
+    result = server.request("GET", answer.json["links"]["result"])
+    expect(result.headers["Content-Type"].startswith("text/csv"), "the result is no CSV")
+    lines = result.body.decode().splitlines()
+    expect(len(lines) == 97, f"the report has {len(lines)} lines")
+    name = result.headers["Content-Disposition"].partition("filename=")[2]
+    story.tell(result.ended_at, f"its result: {name}, {len(lines)} lines")
+    story.print()
+
+
 def stop_in_the_middle(server: Server) -> list[str]:
     """Stop while there is work of every kind; return the jobs, some of which still wait."""
     story = Story(f"{SIGNUPS} signups and {ORDERS} orders, and SIGTERM at once")
@@ -155,7 +174,7 @@ def stop_in_the_middle(server: Server) -> list[str]:
     story.tell(time.time(), f"the server has ended, {took * 1000:.0f} ms after SIGTERM")
     story.tell(time.time(), f"{audits} of {SIGNUPS} audit lines written")
     story.tell(time.time(), f"{notices} of {ORDERS} notices printed, {closed} of 2 services closed")
-    story.tell(time.time(), f"{sent} of {SIGNUPS} mails sent, the others wait in the file")
+    story.tell(time.time(), f"{sent} of {SIGNUPS} mails sent, the others wait")
     expect(audits == SIGNUPS, "audit lines were lost")
     expect(notices == ORDERS, "notices were lost")
     expect(closed == 2, "a service was not shut down")
@@ -173,11 +192,6 @@ def go_on(server: Server, jobs: list[str]) -> None:
     mails = len(server.mails("@crowd.example"))
     expect(mails == SIGNUPS, f"{mails} mails for {SIGNUPS} signups")
     story.print()
-
-
-def expect(is_so: bool, otherwise: str) -> None:
-    if not is_so:
-        raise WentWrongError(otherwise)
 
 
 # What is told
@@ -199,160 +213,6 @@ class Story:
         print(f"\n{self.title}")
         for at, text in sorted(self.events, key=lambda event: event[0]):
             print(f"{(at - self.began) * 1000:8.0f} ms  {text}", flush=True)
-
-
-# The server
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    body: bytes
-    ended_at: float
-    milliseconds: float
-
-    @property
-    def json(self) -> Json:
-        answer: Json = json.loads(self.body)
-        return answer
-
-
-class Server:
-    """gunicorn, as long as the context lasts. What it keeps is in *folder*, also afterwards."""
-
-    process: subprocess.Popen[bytes]
-
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        self.folder = folder
-        self.port = port
-        self.started_at = 0.0
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def log(self) -> str:
-        path = self.folder / "server.log"
-        return path.read_text(errors="replace") if path.exists() else "(none)"
-
-    def __enter__(self) -> Self:
-        with socket.socket() as reservation:
-            # Bound and never listening: nobody else is given the port, and gunicorn can have it.
-            reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                reservation.bind((HOST, self.port))
-            except OSError as error:
-                raise WentWrongError(f"port {self.port}: {error.strerror}") from None
-            self.port = reservation.getsockname()[1]
-            self._spawn()
-            self.wait_until(self._answers, "the server does not answer")
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Leave nothing behind, whatever happened."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def _spawn(self) -> None:
-        command = [sys.executable, "-m", "gunicorn", f"--bind={HOST}:{self.port}"]
-        # gunicorn puts a control socket there, which would go into the home folder otherwise.
-        variables = {"SHOP_INSTANCE": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder)}
-        self.started_at = time.time()
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*command, "app:create_app()"],
-                cwd=HERE,
-                env={**os.environ, **variables},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C is for this script, which then stops the server properly.
-                start_new_session=True,
-            )
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection((HOST, self.port), timeout=1.0).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> float:
-        """Send SIGTERM and wait for the end; return how long that took."""
-        began = time.time()
-        self.process.terminate()
-        try:
-            code = self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise WentWrongError(f"it still runs {PATIENCE:g} s after SIGTERM") from None
-        expect(code == 0, f"the server ended with {code}")
-        return time.time() - began
-
-    # What is seen of it
-
-    def request(self, method: str, path: str, **form: str) -> Answer:
-        connection = http.client.HTTPConnection(HOST, self.port, timeout=PATIENCE)
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        began = time.perf_counter()
-        try:
-            connection.request(method, path, urlencode(form), headers)
-            response = connection.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise WentWrongError(f"{method} {path}: {error!r}") from None
-        finally:
-            took = time.perf_counter() - began
-            ended_at = time.time()
-            connection.close()
-        return Answer(response.status, body, ended_at, took * 1000)
-
-    def wait_for_job(self, job_id: str) -> Json:
-        """Ask for the job's status until it has succeeded."""
-
-        def finished() -> Json | None:
-            answer = self.request("GET", f"/jobs/{job_id}")
-            expect(answer.status == 200, f"GET /jobs/{job_id} answered {answer.status}")
-            return answer.json if answer.json["finished_at"] else None
-
-        job = self.wait_until(finished, f"job {job_id} has not ended")
-        expect(job["state"] == "succeeded", f"job {job_id} {job['state']}")
-        return job
-
-    def wait_for(self, look: Callable[[], list[T]], count: int, what: str) -> list[T]:
-        """Return what *look* sees once there are *count* of them."""
-
-        def enough() -> list[T]:
-            found = look()
-            return found if len(found) >= count else []
-
-        return self.wait_until(enough, f"there are fewer than {count} {what}")
-
-    def wait_until(self, check: Callable[[], T | None], otherwise: str) -> T:
-        """Ask *check* until it answers something true, and return that."""
-        deadline = time.monotonic() + PATIENCE
-        while not (answer := check()):
-            code = self.process.poll()
-            expect(code is None, f"the server ended by itself, with {code}")
-            expect(time.monotonic() < deadline, f"after {PATIENCE:g} s {otherwise}")
-            time.sleep(0.01)
-        return answer
-
-    def lines(self, name: str, text: str) -> list[Json]:
-        """The lines of one of the shop's logs that hold *text*."""
-        path = self.folder / name
-        # A line without its end is still being written.
-        written = path.read_text().split("\n")[:-1] if path.exists() else []
-        return [line for line in map(json.loads, written) if text in line["text"]]
-
-    def mails(self, text: str) -> list[Path]:
-        return [path for path in self.folder.glob("outbox/*.eml") if text in path.read_text()]
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from collections.abc import Callable
+from functools import wraps
+
+import ledger
+from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from tasks import Noticeboard, audit, later, send_welcome
 
+from flask_later import current_job
 from flask_later.errors import JobNotFoundError
 
 shop = Blueprint("shop", __name__)
@@ -31,11 +36,40 @@ def signup() -> ResponseReturnValue:
 
 @shop.post("/orders")
 def order() -> ResponseReturnValue:
-    item = request.form.get("item", "mug")
+    item = request.form.get("item", "")
+    if not item:
+        abort(400, "Please say what you want.")
     later.services[Noticeboard].put(f"sold: {item}")
     if wants_html():
         return redirect(url_for(".home"), 303)
     return {"ordered": item}, 201
+
+
+def with_year(view: Callable[[int], Response]) -> Callable[[], ResponseReturnValue]:
+    """Refuse in the request what makes no report."""
+
+    @wraps(view)
+    def checked() -> ResponseReturnValue:
+        year = request.form.get("year", "")
+        if year not in map(str, ledger.YEARS):
+            abort(422, f"The ledgers of {ledger.YEARS[0]} to {ledger.YEARS[-1]} are kept.")
+        return view(int(year))
+
+    return checked
+
+
+@shop.post("/reports")
+@with_year
+@later.respond_async(title="Sales of the year", timeout=60)
+def report(year: int) -> ResponseReturnValue:
+    """Takes seconds, and so runs in a job, which tells how far it is and answers with a file."""
+    sales: list[ledger.Row] = []
+    for month in current_job.track(range(1, 13), message=f"Reading the ledger of {year}"):
+        sales += ledger.rows(year, month)
+        current_job.log(f"Month {month}: {ledger.revenue(sales, month):,} taken")
+    answer = Response(ledger.as_csv(sales), mimetype="text/csv")
+    answer.headers.set("Content-Disposition", "attachment", filename=f"sales-{year}.csv")
+    return answer
 
 
 @shop.get("/jobs/<job_id>")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,8 +21,30 @@ def json_option(command: Any) -> Any:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
+def say(text: str) -> None:
+    """Print a line of the answer.
+
+    :raises click.ClickException: if it cannot be written, on a full disk for example. A reader who
+        has left (``| head``) is no error to speak of: click ends the command without a word.
+    """
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _give_up_stdout()
+        raise click.ClickException(f"The output cannot be written: {error.strerror}.") from error
+
+
+def _give_up_stdout() -> None:
+    """Write what is left in its buffer nowhere, or the interpreter complains again at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
 def echo_json(answer: object) -> None:
-    click.echo(json.dumps(answer, indent=2))
+    say(json.dumps(answer, indent=2))
 
 
 def echo_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -33,7 +56,7 @@ def echo_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def warn(text: str) -> None:

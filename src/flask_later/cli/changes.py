@@ -15,7 +15,7 @@ from flask_later.errors import JobError
 from flask_later.tasks.job import Job, read
 from flask_later.tasks.state import AppState, get_state
 
-from .answers import echo_json, json_option, progress_bar
+from .answers import echo_json, json_option, progress_bar, say
 
 _RETRIED = (JobState.FAILED, JobState.CANCELLED)
 _CANCELLED = (
@@ -113,7 +113,7 @@ def _change_each(state: AppState, change: _Change, ids: tuple[str, ...], *, as_j
             answers.append({"id": job_id, "state": job.state.value})
             if not as_json:
                 told = ", told to stop" if job.record.stop else ""
-                click.echo(f"{job_id}  {job.state.value}{told}")
+                say(f"{job_id}  {job.state.value}{told}")
     if as_json:
         echo_json(answers)
     if failed:
@@ -138,7 +138,7 @@ def _change_all(
     if as_json:
         echo_json({"changed": changed})
     else:
-        click.echo(f"{change.verb}: {changed:,} jobs")
+        say(f"{change.verb}: {changed:,} jobs")
 
 
 def _each(store: Store, wanted: JobFilter) -> Iterator[JobRecord]:

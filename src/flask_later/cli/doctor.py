@@ -17,7 +17,7 @@ from flask_later.errors import LaterError
 from flask_later.runtime.serving import complaint, unserved
 from flask_later.tasks.state import AppState, get_state
 
-from .answers import duration, echo_json, json_option
+from .answers import duration, echo_json, json_option, say
 from .facts import count
 
 #: How long an attempt without a timeout may run before that is mentioned.
@@ -50,9 +50,9 @@ def examine(*, as_json: bool) -> None:
 
 
 def _echo(finding: Finding) -> None:
-    click.echo(f"{_MARKS[finding.level]}  {finding.text}")
+    say(f"{_MARKS[finding.level]}  {finding.text}")
     if finding.advice:
-        click.echo(f"         {finding.advice}")
+        say(f"         {finding.advice}")
 
 
 def _examine(state: AppState) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from flask_later.core.store import MAX_PAGE, JobFilter
 from flask_later.tasks.job import read
 from flask_later.tasks.state import get_state
 
-from .answers import duration, echo_json, echo_table, instant, json_option
+from .answers import duration, echo_json, echo_table, instant, json_option, say
 from .facts import about_job
 
 _STATES = click.Choice([state.value for state in JobState])
@@ -77,10 +77,10 @@ def show_job(*, job_id: str, payload: bool, as_json: bool) -> None:
         return
     for name, value in facts.items():
         if value is not None and name not in ("error", "progress"):
-            click.echo(f"{name + ':':<14}{value if isinstance(value, str) else json.dumps(value)}")
+            say(f"{name + ':':<14}{value if isinstance(value, str) else json.dumps(value)}")
     _echo_progress(record)
     for line in lines:
-        click.echo(f"log:          {instant(line.at)} {line.message}")
+        say(f"log:          {instant(line.at)} {line.message}")
     _echo_error(record)
     if not payload:
         click.echo("Arguments and result are hidden: --payload shows them.", err=True)
@@ -93,11 +93,11 @@ def _about_line(line: LogLine) -> dict[str, Any]:
 def _echo_progress(record: JobRecord) -> None:
     if (progress := record.progress) is not None:
         of = "" if progress.total is None else f" of {progress.total:g}"
-        click.echo(f"progress:     {progress.current:g}{of} {progress.message}".rstrip())
+        say(f"progress:     {progress.current:g}{of} {progress.message}".rstrip())
 
 
 def _echo_error(record: JobRecord) -> None:
     if (error := record.error) is not None:
-        click.echo(f"error:        {error.type}: {error.message}")
+        say(f"error:        {error.type}: {error.message}")
         if error.traceback:
-            click.echo(error.traceback)
+            say(error.traceback)

@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from flask_later.core.job import FINISHED, JobState
 from flask_later.tasks.state import get_state
 
-from .answers import echo_json, json_option, progress_bar
+from .answers import echo_json, json_option, progress_bar, say
 from .facts import count
 
 #: Records that go in one commit, so that nobody else waits for long.
@@ -60,4 +60,4 @@ def prune_jobs(*, age: timedelta, names: tuple[str, ...], yes: bool, as_json: bo
     if as_json:
         echo_json({"deleted": deleted})
     else:
-        click.echo(f"deleted: {deleted:,} jobs")
+        say(f"deleted: {deleted:,} jobs")

@@ -12,7 +12,7 @@ from flask_later.errors import InvalidSettingError
 from flask_later.runtime.serving import complaint, serves, unserved
 from flask_later.tasks.state import AppState, get_state
 
-from .answers import duration, echo_json, echo_table, json_option, warn
+from .answers import duration, echo_json, echo_table, json_option, say, warn
 from .facts import about_queue
 
 _HEADER = ("queue", *(state.value for state in JobState), "oldest", "workers", "")
@@ -86,7 +86,7 @@ def _command(queue: str, command: QueueCommand, *, as_json: bool) -> None:
     if as_json:
         echo_json({"name": queue, "paused": paused})
     else:
-        click.echo(f"{queue}  {'paused' if paused else 'resumed'}")
+        say(f"{queue}  {'paused' if paused else 'resumed'}")
 
 
 def _known(state: AppState) -> set[str]:

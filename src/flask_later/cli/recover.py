@@ -10,7 +10,7 @@ from flask.cli import with_appcontext
 from flask_later.core.store import Salvage
 from flask_later.tasks.state import get_state
 
-from .answers import echo_json, json_option, progress_bar
+from .answers import echo_json, json_option, progress_bar, say
 
 #: Ids of lost jobs that are shown to people.
 _MOST_SHOWN = 20
@@ -40,20 +40,20 @@ def recover_jobs(*, file: Path, as_json: bool) -> None:
 
 
 def _tell(saved: Salvage, target: Path) -> None:
-    click.echo(f"saved: {saved.jobs:,} jobs with {saved.log_lines:,} log lines, in {target}")
+    say(f"saved: {saved.jobs:,} jobs with {saved.log_lines:,} log lines, in {target}")
     if saved.lost:
-        click.echo(f"lost: {len(saved.lost):,} jobs")
+        say(f"lost: {len(saved.lost):,} jobs")
         for job_id in saved.lost[:_MOST_SHOWN]:
-            click.echo(f"  {job_id}")
+            say(f"  {job_id}")
         if len(saved.lost) > _MOST_SHOWN:
-            click.echo("  and more: --json names all")
+            say("  and more: --json names all")
     if saved.unknown:
-        click.echo(f"perhaps lost: up to {saved.unknown:,} jobs of which nothing is known")
+        say(f"perhaps lost: up to {saved.unknown:,} jobs of which nothing is known")
     for what in saved.incomplete:
-        click.echo(f"incomplete: {what}")
+        say(f"incomplete: {what}")
     if not saved.same_identity:
-        click.echo(
+        say(
             "The new store has another identity: large arguments and results are found again "
             "under its name, see flask later doctor."
         )
-    click.echo(f"Use it: LATER_STORE = 'sqlite:///{target}'")
+    say(f"Use it: LATER_STORE = 'sqlite:///{target}'")

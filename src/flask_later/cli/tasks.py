@@ -8,7 +8,7 @@ from flask.cli import with_appcontext
 from flask_later.tasks.state import get_state
 from flask_later.tasks.task import Task
 
-from .answers import echo_json, json_option
+from .answers import echo_json, json_option, say
 
 
 @click.command("tasks")
@@ -21,9 +21,9 @@ def list_tasks(*, as_json: bool) -> None:
         echo_json(rows)
         return
     for row in rows:
-        click.echo(f"{row['name']}{row['signature']}  queue={row['queue']}")
+        say(f"{row['name']}{row['signature']}  queue={row['queue']}")
     if not rows:
-        click.echo("This app knows no task. Is their module imported by create_app()?")
+        say("This app knows no task. Is their module imported by create_app()?")
 
 
 def _describe(task: Task[..., object]) -> dict[str, object]:

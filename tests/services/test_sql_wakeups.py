@@ -215,7 +215,7 @@ class Spy:
 
 def plan_of(store: SQLStore, statement: str, values: Mapping[str, object]) -> str:
     """Return how the database does it, on a connection as the store's are."""
-    with store._connections.writing.connect() as db:
+    with store._connections.writing() as db:
         rows = db.exec_driver_sql(f"EXPLAIN {statement}", dict(values)).all()
         db.rollback()
     return "\n".join(" ".join(map(str, row)) for row in rows)
@@ -225,7 +225,7 @@ def test_a_claim_reads_no_backlog(url: str, opened: Open) -> None:
     """By the index and in its order, although the statistics are of an empty table."""
     store = opened(url)
     store.add([make_record() for _ in range(2000)])
-    with store._connections.writing.connect() as db:
+    with store._connections.writing() as db:
         statement = str(TAKE.compile(db))
     plan = plan_of(store, statement, {"queue": "default", "limit": 5})
     assert "later_job_ready" in plan
@@ -251,7 +251,7 @@ def test_what_is_done_at_once_reads_no_backlog(
     (statement, values) = spy.asked[-1]
     assert_reads_no_backlog(plan_of(store, statement, values))
     for statistics in ("ANALYZE later_job", "DELETE FROM later_job", "VACUUM ANALYZE later_job"):
-        with store._connections.reading.connect() as db:
+        with store._connections.reading() as db:
             db.exec_driver_sql(statistics)
         assert_reads_no_backlog(plan_of(store, statement, values))
 

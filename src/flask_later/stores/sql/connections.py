@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
 
 #: Seconds to wait for a server that does not answer at all.
 CONNECT_TIMEOUT = 5
@@ -81,21 +82,31 @@ class Connections:
             event.listen(self._engine, "checkout", _require_open)
             # One round trip in place of three, where nothing has to be undone.
             self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        event.listen(self._engine, "checkin", self._given_back)
         self._keeps_open = False
         self._pid = os.getpid()
 
-    @property
-    def writing(self) -> Engine:
-        """For transactions."""
-        self._look_after()
-        return self._engine
+    @contextmanager
+    def writing(self) -> Generator[Connection]:
+        """Lend one for transactions."""
+        with self._lend(self._engine) as db:
+            yield db
 
-    @property
-    def reading(self) -> Engine:
-        """For single statements, each of which is a transaction."""
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """Lend one for single statements, each of which is a transaction."""
+        with self._lend(self._reading) as db:
+            yield db
+
+    def detached(self) -> Connection:
+        """Return one like those of :meth:`reading`, that the pool does not count.
+
+        Whoever asks for it closes it, and the driver's own, which is not closed by that where it
+        has broken off.
+        """
         self._look_after()
-        return self._reading
+        db = self._reading.connect()
+        db.detach()
+        return db
 
     def open(self) -> None:
         """Keep connections from now on for whoever needs one next."""
@@ -108,11 +119,24 @@ class Connections:
         """
         self._look_after()
         self._keeps_open = False
-        self._engine.dispose()
+        self._close_idle()
 
-    def _given_back(self, _: object, entry: ConnectionPoolEntry) -> None:
-        if not self._keeps_open:
-            entry.invalidate()
+    @contextmanager
+    def _lend(self, engine: Engine) -> Generator[Connection]:
+        self._look_after()
+        try:
+            with engine.connect() as db:
+                yield db
+        finally:
+            # Asked only now that it lies in the pool again: one of the two closes it, this or
+            # close(), whichever comes last.
+            if not self._keeps_open:
+                self._close_idle()
+
+    def _close_idle(self) -> None:
+        # Not those of Engine.dispose(): that makes another pool, and nobody would come for what is
+        # given back to this one later.
+        self._engine.pool.dispose()
 
     def _look_after(self) -> None:
         if self._pid != os.getpid():

@@ -34,6 +34,7 @@ class NotifiedEar:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._db: Connection | None = None
+        self._driver: Any = None
         self._line: Any = None
 
     def receive(self, timeout: float) -> Sequence[str]:
@@ -51,12 +52,10 @@ class NotifiedEar:
             raise
 
     def _connect(self) -> None:
-        self._db = self._connections.reading.connect()
-        # It is not one of those that the pool counts.
-        self._db.detach()
+        self._db = self._connections.detached()
+        self._driver = self._db.connection.dbapi_connection
         self._db.execute(self._listen)
-        driver: Any = self._db.connection.dbapi_connection
-        self._line = driver.pgconn
+        self._line = self._driver.pgconn
         self._selector.register(self._line.socket, selectors.EVENT_READ)
 
     def _messages(self) -> list[str]:
@@ -90,3 +89,6 @@ class NotifiedEar:
             # One that has broken off cannot say good-bye.
             with suppress(SQLAlchemyError):
                 db.close()
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close()

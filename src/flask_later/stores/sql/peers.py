@@ -140,7 +140,7 @@ class NotifiedPeers(Peers):
 
     def _notify(self, topics: Sequence[str]) -> None:
         try:
-            with self._connections.reading.connect() as db:
+            with self._connections.reading() as db:
                 for message in messages_of(topics):
                     db.execute(_NOTIFY, {"channel": self.channel, "message": message})
         except SQLAlchemyError:

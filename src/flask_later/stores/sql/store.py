@@ -141,8 +141,9 @@ class SQLStore(Store):
         def prepared(jobs: Jobs) -> tuple[str, str]:
             return prepare(jobs.db, self.place), server_of(jobs.db)
 
-        self._connections.open()
+        # What it cannot be opened with is closed at once: nobody closes what was never open.
         self.identity, server = self._transactions.write(prepared)
+        self._connections.open()
         self._waiting.open()
         self._next_due = _NEVER
         # Two processes on two databases is a mistake that only a comparison of their logs shows.

@@ -79,13 +79,13 @@ class Transactions:
         attempt = _Attempt(self._place)
         while True:
             try:
-                with self._connections.reading.connect() as db:
+                with self._connections.reading() as db:
                     return operation(self._jobs(db, attempt))
             except SQLAlchemyError as error:
                 attempt.pause_after(error)
 
     def _at_once(self, operation: Callable[[Jobs], T | None], attempt: _Attempt) -> T | None:
-        with self._connections.reading.connect() as db:
+        with self._connections.reading() as db:
             jobs = self._jobs(db, attempt)
             attempt.is_committing = True
             answer = operation(jobs)
@@ -94,7 +94,7 @@ class Transactions:
         return answer
 
     def _transact(self, operation: Callable[[Jobs], T], attempt: _Attempt) -> T:
-        with self._connections.writing.connect() as db:
+        with self._connections.writing() as db:
             jobs = self._jobs(db, attempt)
             answer = operation(jobs)
             jobs.close()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from flask import Flask
 
 from flask_later.core.job import is_id
+from flask_later.errors import InvalidSettingError
 from flask_later.logs import Log
 from flask_later.tasks.state import AppState
 
@@ -48,9 +49,12 @@ class Access:
         return self.identity or self._guess(app)
 
     def principal(self, app: Flask) -> str | None:
-        """Return who asks, as a text; None for nobody in particular."""
+        """Return who asks, as a text; None for nobody in particular.
+
+        :raises InvalidSettingError: if no store could tell that id from another.
+        """
         who = self.identity_of(app).identify()
-        return None if who is None else str(who)[:_LONGEST_PRINCIPAL]
+        return None if who is None else _id_of(who)
 
     def find(self, state: AppState, operation_id: str) -> Operation:
         """Return the operation as it is now, without its arguments and its result.
@@ -83,6 +87,15 @@ class Access:
             _logger.exception("the authorize hook raised, so operation %s is not shown", found.id)
             return False
         return None if verdict is None else verdict is True
+
+
+def _id_of(who: object) -> str:
+    # One that is cut off is somebody else's as well.
+    principal = str(who)
+    if len(principal) > _LONGEST_PRINCIPAL or not principal.isprintable():
+        expected = f"an id of at most {_LONGEST_PRINCIPAL} printable characters, or a digest of it"
+        raise InvalidSettingError("The principal", repr(principal), expected)
+    return principal
 
 
 def require_principal(access: Access, state: AppState) -> str | None:

@@ -48,7 +48,7 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _runs(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Whether a process is there, and not only what is left of it until somebody takes note."""
     return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
@@ -123,7 +123,7 @@ class DatabaseServer(ABC):
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         self._process.wait(PATIENCE)
-        while any(map(_runs, children)):
+        while any(map(is_alive, children)):
             time.sleep(0.001)
 
     def _children(self) -> list[int]:
@@ -159,20 +159,15 @@ class DatabaseServer(ABC):
         assert done.returncode == 0, done.stdout.decode()
 
     def _answers(self) -> bool:
-        engine = create_engine(parse(self._admin_url()))
         try:
-            with engine.connect():
+            with administered(self._admin_url()).connect():
                 return True
         except Exception:
             return False
-        finally:
-            engine.dispose()
 
     def _create_database(self) -> None:
-        engine = create_engine(parse(self._admin_url()), isolation_level="AUTOCOMMIT")
-        with engine.connect() as db:
+        with administered(self._admin_url()).connect() as db:
             db.execute(text("CREATE DATABASE later"))
-        engine.dispose()
 
 
 class PostgreSQL(DatabaseServer):
@@ -298,13 +293,13 @@ def fresh(kind: str) -> Iterator[str]:
     """A database of its own on the shared server, without any table."""
     shared = url_of(kind)
     name = f"later_{secrets.token_hex(6)}"
-    with _admin(shared).connect() as db:
+    with administered(shared).connect() as db:
         db.execute(text(f"CREATE DATABASE {name}"))
     try:
         yield make_url(shared).set(database=name).render_as_string(hide_password=False)
     finally:
         force = " WITH (FORCE)" if kind == "postgresql" else ""
-        with _admin(shared).connect() as db:
+        with administered(shared).connect() as db:
             db.execute(text(f"DROP DATABASE {name}{force}"))
 
 
@@ -316,7 +311,7 @@ def stop_all() -> None:
 
 def empty(url: str) -> None:
     """Make the store there an empty one."""
-    with _engine(url).begin() as db:
+    with reached(url).begin() as db:
         if inspect(db).has_table(tables.job.name):
             emptied = (tables.job, tables.log, tables.file, tables.worker, tables.queue)
             for table in (*emptied, tables.schedule, tables.listener):
@@ -326,10 +321,12 @@ def empty(url: str) -> None:
 
 
 @cache
-def _admin(url: str) -> Engine:
+def administered(url: str) -> Engine:
+    """As :func:`reached`, and each statement is a transaction."""
     return create_engine(parse(url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
 
 
 @cache
-def _engine(url: str) -> Engine:
+def reached(url: str) -> Engine:
+    """Return another program's way to the database: nothing stays open behind a ``with``."""
     return create_engine(parse(url), poolclass=NullPool)

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine, inspect, text
+from sqlalchemy import inspect, text
 from tests import databases
 from tests.brokers import running_redis
-
-from flask_later.stores.sql.address import parse
 
 from .events import new_key, wait_until
 from .programs import HERE, Program, environment
@@ -100,8 +98,7 @@ class Site:
 
     def workers(self) -> int:
         """How many workers the store knows."""
-        engine = create_engine(parse(self.settings["store"]), poolclass=NullPool)
-        with engine.connect() as db:
+        with databases.reached(self.settings["store"]).connect() as db:
             if not inspect(db).has_table("later_worker"):
                 return 0
             return db.execute(text("SELECT count(*) FROM later_worker")).scalar_one()

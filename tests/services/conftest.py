@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from tests import databases
 
@@ -16,9 +19,28 @@ from flask_later.core.clock import SystemClock
 from flask_later.stores.sql import SQLStore
 
 PROGRAMS = Path(__file__).parent / "programs"
+#: Seconds for a thread that still ends.
+PATIENCE = 30.0
 
 Start = Callable[..., subprocess.Popen[str]]
 Open = Callable[..., SQLStore]
+
+
+def open_connections() -> list[psycopg.Connection]:
+    """Return those of PostgreSQL's driver, which complains of each that nobody closes."""
+    found = [each for each in gc.get_objects() if isinstance(each, psycopg.Connection)]
+    return [each for each in found if not each.closed]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_connection_is_closed() -> Iterator[None]:
+    """Or the complaint would come whenever the last one who knows it is gone: in any other test."""
+    before = open_connections()
+    yield
+    deadline = time.monotonic() + PATIENCE
+    while left := [each for each in open_connections() if each not in before]:
+        assert time.monotonic() < deadline, f"nobody has closed {left}"
+        time.sleep(0.1)
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
@@ -43,8 +65,8 @@ def opened() -> Iterator[Open]:
 
         def opened(url: str, **options: Any) -> SQLStore:
             store = SQLStore(url, SystemClock(), **options)
-            store.open()
             stack.callback(store.close)
+            store.open()
             return store
 
         yield opened

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask, request
-from sqlalchemy import create_engine, func, select, update
+from sqlalchemy import func, select, update
 from tests import databases
 from tests.services.conftest import Open
 
@@ -19,7 +20,6 @@ from flask_later.core.job import JobState
 from flask_later.core.store import Store
 from flask_later.errors import StoreError, StoreFullError
 from flask_later.stores.sql import tables
-from flask_later.stores.sql.address import parse
 from flask_later.stores.sql.tables import MAX_PART
 from flask_later.testing import run_all
 from flask_later.testing.records import make_record
@@ -36,19 +36,15 @@ def content(store: Store, job_id: str, kind: str) -> bytes:
 
 def rows(url: str) -> int:
     """How many parts of files there are."""
-    engine = create_engine(parse(url))
-    with engine.connect() as db:
+    with databases.reached(url).connect() as db:
         number: int = db.execute(select(func.count()).select_from(tables.file)).scalar_one()
-    engine.dispose()
     return number
 
 
 def age(url: str, seconds: float) -> None:
     """Let all files be so old, without waiting for that."""
-    engine = create_engine(parse(url))
-    with engine.begin() as db:
+    with databases.reached(url).begin() as db:
         db.execute(update(tables.file).values(at=tables.file.c.at - int(seconds * 1e6)))
-    engine.dispose()
 
 
 @pytest.mark.parametrize("size", [0, 1, MAX_PART, 5 * MAX_PART + 1])
@@ -167,11 +163,9 @@ def test_tables_of_the_version_before_are_brought_up_to_date(kind: str, opened: 
         before = opened(url)
         before.add([make_record()])
         before.close()
-        engine = create_engine(parse(url))
-        with engine.begin() as db:
+        with databases.reached(url).begin() as db:
             tables.file.drop(db)
             db.execute(update(tables.meta).where(tables.meta.c.key == "tables").values(value="1"))
-        engine.dispose()
         store = opened(url)
         store.files.put(JOB, "request", [b"x"])
         assert content(store, JOB, "request") == b"x"
@@ -180,8 +174,9 @@ def test_tables_of_the_version_before_are_brought_up_to_date(kind: str, opened: 
         store.close()
 
 
-def test_an_async_route_takes_and_gives_large_bodies(url: str) -> None:
-    """The request and the response both are files, and go with the operation."""
+@contextmanager
+def doubling(url: str) -> Iterator[Flask]:
+    """An app that gives back a body twice."""
     app = Flask("app")
     app.config.update(TESTING=True, LATER_STORE=url)
     later = Later(app)
@@ -191,13 +186,22 @@ def test_an_async_route_takes_and_gives_large_bodies(url: str) -> None:
     def twice() -> Any:
         return request.get_data() * 2
 
+    try:
+        yield app
+    finally:
+        later.stop(app, 1.0)
+
+
+def test_an_async_route_takes_and_gives_large_bodies(url: str) -> None:
+    """The request and the response both are files, and go with the operation."""
     body = os.urandom(MAX_PART)
-    client = app.test_client()
-    where = client.post("/twice", data=body, content_type="application/octet-stream").location
-    run_all(app)
-    assert client.get(f"{where}/result").data == body * 2
-    part = client.get(f"{where}/result", headers={"Range": "bytes=262100-262200"})
-    assert (part.status_code, part.data) == (206, (body * 2)[262100:262201])
-    assert rows(url) == 3
-    assert client.delete(where).status_code == 204
-    assert rows(url) == 0
+    with doubling(url) as app:
+        client = app.test_client()
+        where = client.post("/twice", data=body, content_type="application/octet-stream").location
+        run_all(app)
+        assert client.get(f"{where}/result").data == body * 2
+        part = client.get(f"{where}/result", headers={"Range": "bytes=262100-262200"})
+        assert (part.status_code, part.data) == (206, (body * 2)[262100:262201])
+        assert rows(url) == 3
+        assert client.delete(where).status_code == 204
+        assert rows(url) == 0

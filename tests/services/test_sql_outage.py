@@ -132,7 +132,7 @@ def test_a_standby_takes_no_jobs(opened: Open) -> None:
     """And says why. (Of MariaDB only whole servers are read-only.)"""
     with databases.fresh("postgresql") as url:
         opened(url).close()
-        with databases._admin(url).connect() as db:
+        with databases.administered(url).connect() as db:
             name = url.rpartition("/")[2]
             db.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
         store = opened(url)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, update
+from sqlalchemy import update
 from tests import databases
 from tests.services.conftest import Open, Start, go, output_of, read_line
 
@@ -15,7 +15,6 @@ from flask_later.core.exchange import Claim, Succeeded, Want
 from flask_later.core.job import JobRecord, JobState
 from flask_later.core.store import LEASE, Limits, WorkerRecord
 from flask_later.stores.sql import SQLStore, tables
-from flask_later.stores.sql.address import parse
 from flask_later.stores.sql.jobs import Jobs
 from flask_later.testing.records import START, make_record
 
@@ -79,14 +78,12 @@ def test_the_limit_is_exact_among_processes(url: str, start: Start, opened: Open
 
 def let_lease_run_out(url: str, worker: str) -> None:
     """Let the last beat of *worker* be as long ago as a lease is, without waiting for that."""
-    engine = create_engine(parse(url))
     earlier = tables.worker.c.beat_at - int((LEASE + 1) * 1e6)
-    with engine.begin() as db:
+    with databases.reached(url).begin() as db:
         changed = db.execute(
             update(tables.worker).where(tables.worker.c.id == worker).values(beat_at=earlier)
         )
         assert changed.rowcount == 1
-    engine.dispose()
 
 
 def test_the_job_of_a_killed_worker_runs_again_after_its_lease(
@@ -157,10 +154,8 @@ def test_the_tally_is_put_right(url: str, opened: Open) -> None:
     """Somebody has deleted jobs by hand, so that the store seems to be full."""
     store = opened(url, limits=Limits(max_pending=10))
     store.add([make_record() for _ in range(10)])
-    databases_engine = create_engine(parse(url))
-    with databases_engine.begin() as db:
+    with databases.reached(url).begin() as db:
         db.execute(tables.job.delete())
-    databases_engine.dispose()
     assert all(added.created for added in store.add([make_record() for _ in range(10)]))
 
 

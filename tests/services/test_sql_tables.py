@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import inspect, text
 from tests import databases
 
 from flask_later.core.exchange import Want
-from flask_later.stores.sql.address import parse
 from flask_later.stores.sql.tables import metadata
 from flask_later.testing.records import make_record
 
@@ -29,19 +28,15 @@ def url(kind: str) -> Iterator[str]:
 
 
 def run(url: str, statements: Sequence[str]) -> None:
-    engine = create_engine(parse(url))
-    with engine.begin() as db:
+    with databases.reached(url).begin() as db:
         for statement in statements:
             db.execute(text(statement))
-    engine.dispose()
 
 
 def columns(url: str) -> dict[str, set[str]]:
-    engine = create_engine(parse(url))
-    seen = inspect(engine)
-    found = {name: {each["name"] for each in seen.get_columns(name)} for name in metadata.tables}
-    engine.dispose()
-    return found
+    with databases.reached(url).connect() as db:
+        seen = inspect(db)
+        return {name: {each["name"] for each in seen.get_columns(name)} for name in metadata.tables}
 
 
 def test_what_older_tables_lack_is_added(url: str, opened: Open) -> None:

@@ -6,12 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine, select, text
+from sqlalchemy import Connection, select, text
 from tests import databases
 from tests.services.conftest import Open, Start, output_of
 from tests.shop import Shop
@@ -23,7 +24,6 @@ from flask_later.stores import waiting
 from flask_later.stores.ears import Ear
 from flask_later.stores.peers import IDS
 from flask_later.stores.sql import SQLStore, at_once, peers, tables
-from flask_later.stores.sql.address import parse
 from flask_later.stores.sql.at_once import _ask as ask
 from flask_later.stores.sql.claims import TAKE
 from flask_later.testing.records import START, make_record
@@ -55,13 +55,8 @@ class Sleeper:
 
 def announced(url: str) -> list[list[str]]:
     """What processes say that they listen for."""
-    engine = create_engine(parse(url))
-    with engine.connect() as db:
-        found = [
-            json.loads(each) for each in db.execute(select(tables.listener.c.topics)).scalars()
-        ]
-    engine.dispose()
-    return found
+    with databases.reached(url).connect() as db:
+        return [json.loads(each) for each in db.execute(select(tables.listener.c.topics)).scalars()]
 
 
 def test_a_job_wakes_who_waits_in_another_process(url: str, opened: Open) -> None:
@@ -96,10 +91,9 @@ def postgresql() -> str:
 def ear(postgresql: str, opened: Open) -> Iterator[Ear]:
     """What another process hears, without looking at anything."""
     store = opened(postgresql)
-    ear = store._waiting._peers.ear()
-    ear.receive(0)
-    yield ear
-    ear.close()
+    with closing(store._waiting._peers.ear()) as ear:
+        ear.receive(0)
+        yield ear
 
 
 def test_only_what_somebody_waits_for_is_sent(postgresql: str, opened: Open, ear: Ear) -> None:
@@ -141,13 +135,11 @@ def test_a_connection_that_was_cut_is_made_again(postgresql: str, opened: Open) 
     sleeper = Sleeper(there, ["mail"])
     listening = text("SELECT pid FROM pg_stat_activity WHERE query LIKE 'LISTEN %'")
     end = text("SELECT pg_terminate_backend(:pid)")
-    engine = create_engine(parse(postgresql), isolation_level="AUTOCOMMIT")
-    with engine.connect() as db:
+    with databases.administered(postgresql).connect() as db:
         wait_until(lambda: db.execute(listening).scalars().all())
         (before,) = db.execute(listening).scalars().all()
         db.execute(end, {"pid": before})
         wait_until(lambda: db.execute(listening).scalars().all() not in ([], [before]))
-    engine.dispose()
     there.add([make_record(queue="mail")])
     there.wake(["mail"])
     assert sleeper.has_woken()
@@ -187,8 +179,7 @@ def test_a_job_that_others_have_locked_is_not_asked_for_on_and_on(
     with Shop(STORE=url, THREADS=4) as shop:
         task = shop.later.task(name="nothing")(lambda: None)
         shop.run(task)
-        stranger = create_engine(parse(url))
-        with stranger.connect() as db:
+        with databases.reached(url).connect() as db:
             shop.store.add([make_record(task="nothing", run_at=datetime(2020, 1, 1, tzinfo=UTC))])
             (job_id,) = db.execute(
                 select(tables.job.c.id).where(tables.job.c.state == "queued").with_for_update()
@@ -198,7 +189,6 @@ def test_a_job_that_others_have_locked_is_not_asked_for_on_and_on(
             time.sleep(1.0)
             # All threads would ask, a thousand times; one does now and then.
             assert 1 < len(asked) < 250
-        stranger.dispose()
         wait_until(lambda: shop.store.get([job_id])[job_id].state in FINISHED)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import create_engine
 from sqlalchemy.orm import Mapped, mapped_column
 from tests import databases
 
@@ -45,22 +45,24 @@ class Shop:
         )
         db.init_app(self.app)
         later.init_app(self.app)
-        with self.app.app_context():
-            db.drop_all()
-            db.create_all()
 
     def enqueue(self, *order_ids: int, within: Any = None, **options: Any) -> list[str]:
         task = self.ship.using(**options)
         calls = [task.call(each) for each in order_ids]
         return [job.id for job in self.later.enqueue_many(calls, within=within or self.db.session)]
 
-    def close(self) -> None:
-        """Within the app context of the test, whose session it is."""
-        self.db.session.remove()
-        self.later.stop(self.app, PATIENCE)
-        self.later_store.close()
-        self.db.drop_all()
-        self.db.engine.dispose()
+    @contextmanager
+    def opened(self) -> Iterator[Shop]:
+        """In an app context, whose session the test has."""
+        with self.app.app_context(), ExitStack() as stack:
+            stack.callback(self.db.engine.dispose)
+            self.db.drop_all()
+            self.db.create_all()
+            stack.callback(self.db.drop_all)
+            stack.callback(self.later_store.close)
+            stack.callback(self.later.stop, self.app, PATIENCE)
+            stack.callback(self.db.session.remove)
+            yield self
 
     @property
     def later_store(self) -> Store:
@@ -70,12 +72,8 @@ class Shop:
 
 @pytest.fixture
 def shop(url: str) -> Iterator[Shop]:
-    shop = Shop(url)
-    with shop.app.app_context():
-        try:
-            yield shop
-        finally:
-            shop.close()
+    with Shop(url).opened() as shop:
+        yield shop
 
 
 def test_a_job_comes_with_the_commit_and_sees_its_rows(shop: Shop) -> None:
@@ -139,8 +137,7 @@ def test_a_unique_key_is_one_among_both_ways(shop: Shop) -> None:
 
 def test_what_is_refused_leaves_the_transaction_usable(url: str) -> None:
     """The caller may go on without the job."""
-    shop = Shop(url, LATER_MAX_PENDING=2)
-    with shop.app.app_context():
+    with Shop(url, LATER_MAX_PENDING=2).opened() as shop:
         shop.db.session.add(shop.order(id=1))
         with pytest.raises(QueueFullError):
             shop.enqueue(1, 2, 3)
@@ -149,19 +146,16 @@ def test_what_is_refused_leaves_the_transaction_usable(url: str) -> None:
         with pytest.raises(QueueFullError):
             shop.ship.enqueue(3)
         assert shop.db.session.get(shop.order, 1) is not None
-        shop.close()
 
 
 def test_another_database_is_refused(shop: Shop, kind: str) -> None:
     """Its transaction could not hold the job."""
-    with databases.fresh(kind) as elsewhere:
-        engine = create_engine(parse(elsewhere))
-        with (
-            engine.connect() as connection,
-            pytest.raises(UnsupportedError, match="another database"),
-        ):
-            shop.enqueue(1, within=connection)
-        engine.dispose()
+    with (
+        databases.fresh(kind) as elsewhere,
+        databases.reached(elsewhere).connect() as connection,
+        pytest.raises(UnsupportedError, match="another database"),
+    ):
+        shop.enqueue(1, within=connection)
 
 
 def test_what_is_no_transaction_is_refused(shop: Shop) -> None:

@@ -32,6 +32,21 @@ def test_jobs_come_in_pages(shop: Shop, run: Run, read: Read) -> None:
     assert [job["id"] for job in page["jobs"] + rest["jobs"]] == ids[::-1]
 
 
+@pytest.mark.parametrize("cursor", ["zzz", "", "-1", "1.5", NO_JOB, "9" * 40])
+def test_what_is_no_cursor_is_refused(shop: Shop, run: Run, cursor: str) -> None:
+    """An empty page would look as if all had been seen."""
+    shop.enqueue(shop.add, 1, 2)
+    said = run("jobs", "--after", cursor, code=2).output
+    assert f"{cursor!r} is not what a page ends with" in said
+
+
+def test_a_cursor_behind_which_nothing_is_left(shop: Shop, run: Run, read: Read) -> None:
+    """What it named may have been deleted since: no error."""
+    shop.enqueue(shop.add, 1, 2)
+    assert "No more such jobs." in run("jobs", "--after", "1").output
+    assert read("jobs", "--after", "1") == {"jobs": [], "after": None}
+
+
 @pytest.mark.parametrize(
     ("options", "found"),
     [
@@ -149,6 +164,18 @@ def test_finished_jobs_are_pruned(shop: Shop, run: Run, read: Read) -> None:
     assert "deleted: 1 jobs" in run("prune", typed="y\n").output
     assert not shop.store.get([young])
     assert shop.state_of(waiting) == "queued"
+
+
+@pytest.mark.parametrize("command", [("prune",), ("cancel", "--all"), ("retry", "--all")])
+def test_a_question_that_nobody_answers(shop: Shop, run: Run, command: tuple[str, ...]) -> None:
+    """In cron, say: it tells what to type, and nothing is changed."""
+    done, failed = shop.enqueue(shop.add, 1, 2), shop.enqueue(shop.fail, "x")
+    run_all(shop.app)
+    waiting = shop.enqueue(shop.add, 1, 2)
+    assert "Without a terminal, say so before: --yes" in run(*command, code=2).output
+    assert [shop.state_of(each) for each in (done, failed, waiting)] == [
+        *("succeeded", "failed", "queued")
+    ]
 
 
 @pytest.mark.parametrize("age", ["-1d", "1y", "", "d", "1.5h"])

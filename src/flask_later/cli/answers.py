@@ -77,6 +77,29 @@ def duration(seconds: float) -> str:
     return f"{max(seconds, 0.0):.0f} s"
 
 
+def ask(question: str) -> None:
+    """Go on if somebody says yes.
+
+    :raises click.Abort: if somebody says no.
+    :raises click.UsageError: if nobody is there to say anything, in cron for example.
+    """
+    if sys.stdin is None:
+        raise _nobody_answers()
+    try:
+        sure = click.confirm(question, err=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)  # the question stands there without one
+        raise _nobody_answers() from None
+    if not sure:
+        raise click.Abort
+
+
+def _nobody_answers() -> click.UsageError:
+    return click.UsageError("Nobody is there to answer. Without a terminal, say so before: --yes")
+
+
 def progress_bar(length: int, label: str) -> Any:
     """Return a bar on stderr, as click makes it; one that nobody sees if there is no need."""
     seen = length >= _LONG and sys.stderr.isatty()

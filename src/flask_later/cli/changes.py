@@ -15,7 +15,7 @@ from flask_later.errors import JobError
 from flask_later.tasks.job import Job, read
 from flask_later.tasks.state import AppState, get_state
 
-from .answers import echo_json, json_option, progress_bar, say
+from .answers import ask, echo_json, json_option, progress_bar, say
 
 _RETRIED = (JobState.FAILED, JobState.CANCELLED)
 _CANCELLED = (
@@ -125,7 +125,7 @@ def _change_all(
 ) -> None:
     number = sum(1 for _ in _each(state.store, wanted))
     if number and not yes:
-        click.confirm(f"{change.verb.capitalize()} {number:,} jobs?", abort=True, err=True)
+        ask(f"{change.verb.capitalize()} {number:,} jobs?")
     changed = 0
     with progress_bar(number, change.verb) as bar:
         for record in _each(state.store, wanted):

@@ -8,8 +8,9 @@ from typing import Any
 import click
 from flask.cli import with_appcontext
 
+from flask_later.core.cursors import is_cursor
 from flask_later.core.job import JobRecord, JobState, LogLine
-from flask_later.core.store import MAX_PAGE, JobFilter
+from flask_later.core.store import MAX_PAGE, JobFilter, Page
 from flask_later.tasks.job import read
 from flask_later.tasks.state import get_state
 
@@ -41,6 +42,7 @@ def list_jobs(
     state = get_state("flask later jobs", "...")
     wanted = JobFilter(frozenset(map(JobState, states)) or None, task, queue)
     page = state.store.find(wanted, after, limit)
+    _require_cursor(after, page)
     if as_json:
         echo_json({"jobs": [about_job(record) for record in page.records], "after": page.after})
         return
@@ -58,7 +60,17 @@ def list_jobs(
     if page.after is not None:
         click.echo(f"There are more: --after {page.after}", err=True)
     if not page.records:
-        click.echo("No such jobs.", err=True)
+        click.echo("No such jobs." if after is None else "No more such jobs.", err=True)
+
+
+def _require_cursor(after: str | None, page: Page) -> None:
+    """Refuse what is no cursor: an empty page would look as if all had been seen."""
+    if after is not None and not page.records and not is_cursor(after):
+        raise click.BadParameter(
+            f"{after!r} is not what a page ends with: 'There are more: --after ...', "
+            f'or "after" in JSON',
+            param_hint="--after",
+        )
 
 
 @click.command("show")

@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 from flask_later.core.job import FINISHED, JobState
 from flask_later.tasks.state import get_state
 
-from .answers import echo_json, json_option, progress_bar, say
+from .answers import ask, echo_json, json_option, progress_bar, say
 from .facts import count
 
 #: Records that go in one commit, so that nobody else waits for long.
@@ -50,7 +50,7 @@ def prune_jobs(*, age: timedelta, names: tuple[str, ...], yes: bool, as_json: bo
     states = frozenset(map(JobState, names)) or FINISHED
     before = state.clock.now() - age
     if not yes:
-        click.confirm("Delete the records of finished jobs?", abort=True, err=True)
+        ask("Delete the records of finished jobs?")
     stats = state.store.stats()
     deleted = 0
     with progress_bar(sum(count(stats, each) for each in states), "prune") as bar:

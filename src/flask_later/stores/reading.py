@@ -6,11 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from flask_later.core.cursors import is_cursor
 from flask_later.core.job import JobState
 from flask_later.core.store import MAX_PAGE, QueueStats
-
-#: Cursors are numbers of rows, in at most so many digits.
-_DIGITS = 18
 
 
 def within_page(limit: int) -> int:
@@ -20,8 +18,7 @@ def within_page(limit: int) -> int:
 
 def row_of(cursor: str) -> int:
     """Return the number of the row that *cursor* names; one that is not ours names the end."""
-    is_ours = cursor.isascii() and cursor.isdecimal() and len(cursor) <= _DIGITS
-    return int(cursor) if is_ours else 0
+    return int(cursor) if is_cursor(cursor) else 0
 
 
 def stats_of(

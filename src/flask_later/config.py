@@ -18,6 +18,8 @@ _MOST_THREADS = 1_000
 _PLAIN = (str, int, float, bytes, list, tuple, dict)
 
 _QUEUE_NAME = re.compile("[A-Za-z0-9._-]{1,64}")
+#: Seconds, 317 years: what lasts longer is a slip, and instants and locks have an end too.
+_FOREVER = 10_000_000_000
 _ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 #: Whoever reads these can act as the client.
@@ -257,11 +259,16 @@ def _optional(read: Callable[[str, object], Any]) -> Callable[[str, object], Any
 def seconds(key: str, value: object) -> float:
     """Return a duration in seconds; *key* names it in the error.
 
-    :raises InvalidSettingError: if *value* is no duration, or negative.
+    :raises InvalidSettingError: if *value* is no duration, negative, or 10,000,000,000 (317 years)
+        or more.
     """
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e10:
-        expected = "seconds, 0 or more, as a number or a timedelta"
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int | float)
+        or not 0 <= number < _FOREVER
+    ):
+        expected = f"seconds, 0 or more and less than {_FOREVER:,}, as a number or a timedelta"
         raise InvalidSettingError(key, repr(value), expected)
     return float(number)
 

@@ -176,6 +176,15 @@ def test_durations_are_seconds() -> None:
     assert seconds("delay", timedelta(minutes=1)) == seconds("delay", 60) == 60.0
 
 
+def test_a_duration_has_an_end() -> None:
+    """The error tells it, so that nobody looks for a sign or a type that is wrong."""
+    assert seconds("delay", 1e10 - 1)
+    with pytest.raises(InvalidSettingError) as refusal:
+        seconds("delay", 1e10)
+    expected = "seconds, 0 or more and less than 10,000,000,000, as a number or a timedelta"
+    assert str(refusal.value) == f"delay is 10000000000.0, expected {expected}."
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_name() -> None:
     """A slip of the pen does not silently leave the default in force."""
     with pytest.raises(UnknownSettingError) as refusal:

@@ -426,6 +426,12 @@ WRONG_USE = [
     {"unique_for": 0, "unique_key": "k"},
     {"unique_for": -1, "unique_key": "k"},
     {"unique_for": 60},
+    {"unique_for": 60, "unique_key": None},
+    {"unique_until": "started"},
+    {"unique_until": "finished"},
+    {"unique_until": "gone", "unique_key": None},
+    {"delay": 1e10},
+    {"delay": timedelta(days=200_000)},
     {"retry": Retry()},
 ]
 

@@ -42,6 +42,12 @@ def _unique_until(value: object) -> UniqueUntil:
     raise InvalidSettingError("unique_until", repr(value), "'started', 'finished' or 'gone'")
 
 
+def _require_key(unique_key: object, option: str, value: object) -> None:
+    """Refuse an *option* that says how long a key is held where there is no key."""
+    if unique_key is None:
+        raise InvalidSettingError(option, repr(value), "given beside a unique_key")
+
+
 #: For each option: whether it can have a value, and what it can have.
 _RULES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "priority": (
@@ -128,6 +134,8 @@ class TaskOptions:
                 given[name] = seconds(name, given[name])
         if "unique_until" in given:
             given["unique_until"] = _unique_until(given["unique_until"])
+            key = given.get("unique_key", self.unique_key)
+            _require_key(key, "unique_until", given["unique_until"].value)
         if "delay" in given and "at" not in given:
             given["at"] = None
         if given.get("at") is not None and "delay" not in given:
@@ -142,8 +150,8 @@ class TaskOptions:
                 raise InvalidSettingError(name, repr(value), expected)
         if self.at is not None and self.delay:
             raise InvalidSettingError("at", repr(self.at), "left out when delay is given")
-        if self.unique_key is None and self.unique_for is not None:
-            raise InvalidSettingError("unique_for", repr(self.unique_for), "a unique_key beside it")
+        if self.unique_for is not None:
+            _require_key(self.unique_key, "unique_for", self.unique_for)
         return self
 
     def run_at(self, now: datetime) -> datetime:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from flask_later.errors import StoreFullError
+
 from .conftest import Read, Run, Shop
 from .test_doctor import told
 
@@ -78,10 +80,37 @@ def test_the_wal_of_a_lost_database(read: Read, path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do it")
-def test_a_side_file_of_another_user(read: Read, path: Path) -> None:
-    """One of the two cannot write."""
-    os.chown(f"{path}-lock", 4711, 4711)
-    assert f"chown 0 '{path}-lock'" in told(read("doctor", code=1), "error")
+@pytest.mark.parametrize("endings", [("-lock",), ("", "-wal", "-shm")], ids=["lock", "all-but"])
+def test_an_app_that_ran_as_root_as_well(read: Read, path: Path, endings: tuple[str, ...]) -> None:
+    """One of the two cannot write. The advice is one, and it leaves nothing to root."""
+    for ending in endings:
+        os.chown(f"{path}{ending}", 4711, 4711)
+    errors = told(read("doctor", code=1), "error")
+    mine = [f"'{path}{each}'" for each in ("", "-wal", "-shm", "-lock") if each not in endings]
+    assert f"chown -R 4711 {' '.join(mine)}" in errors
+    assert errors.count("chown") == 1
+    assert "as one user" not in told(read("doctor", code=1), "warning")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do it")
+def test_the_user_of_the_app_is_named(read: Read, path: Path) -> None:
+    """It is the one to type commands as; nothing has to be changed then."""
+    for ending in ("", "-wal", "-shm", "-lock"):
+        os.chown(f"{path}{ending}", 4711, 4711)
+    warnings = told(read("doctor"), "warning")
+    assert "belong to user 4711, and this process to root (0)" in warnings
+    assert "as one user: user 4711" in warnings
+    assert "chown" not in str(read("doctor"))
+
+
+def test_a_disk_with_less_room_than_it_has_to_keep(shop: Shop, run: Run, read: Read) -> None:
+    """It says with numbers why no job is stored, and so does the error of the enqueue."""
+    shop.app.config["LATER_MIN_FREE"] = 2**60
+    errors = told(read("doctor", code=1), "error")
+    assert "GB free, and LATER_MIN_FREE is 1.07e+09 GB: so no job is stored" in errors
+    assert "Make room on that disk, or lower LATER_MIN_FREE" in errors
+    with pytest.raises(StoreFullError, match=r"MB left, .* 503, and .* lower LATER_MIN_FREE"):
+        shop.enqueue(shop.add, 1, 2)
 
 
 def test_tables_of_somebody_else(read: Read, path: Path) -> None:

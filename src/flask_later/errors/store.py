@@ -30,12 +30,10 @@ class StoreFullError(StoreError):
 
     address: str
     reason: str
+    remedy: str = "make room on that disk, for example with: flask later prune"
 
     def __str__(self) -> str:
-        return (
-            f"{self.address}: {self.reason}; nothing was stored. Answer 503, and make room on that "
-            f"disk, for example with: flask later prune"
-        )
+        return f"{self.address}: {self.reason}; nothing was stored. Answer 503, and {self.remedy}"
 
 
 @dataclass(eq=False, repr=False)

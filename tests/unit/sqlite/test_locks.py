@@ -139,3 +139,25 @@ def test_the_lock_file_is_for_its_owner_only(path: Path) -> None:
     finally:
         os.umask(before)
     assert Path(f"{path}-lock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do it")
+def test_root_does_not_keep_out_whose_the_store_is(path: Path) -> None:
+    """Typing a command as root makes the lock file, perhaps, which the app has to open later."""
+    path.touch()
+    os.chown(path, 4711, 4712)
+    lock_file(path)
+    made = Path(f"{path}-lock").stat()
+    assert (made.st_uid, made.st_gid) == (4711, 4712)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may do it")
+def test_root_gives_away_nothing_that_was_there(path: Path, tmp_path: Path) -> None:
+    """It may be a link to anything."""
+    path.touch()
+    os.chown(path, 4711, 4711)
+    precious = tmp_path / "precious"
+    precious.touch()
+    Path(f"{path}-lock").symlink_to(precious)
+    lock_file(path)
+    assert precious.stat().st_uid == 0

@@ -19,7 +19,8 @@ from flask_later.stores.files import Files
 
 from . import reads
 from .connection import Connection
-from .file_system import kind_of
+from .file_system import REMEDY, Room, kind_of
+from .owners import owners, rightful_owner
 from .preparing import name_of
 from .processes import elsewhere, is_store, on_deleted_files, writers
 from .schema import TABLES
@@ -28,7 +29,7 @@ from .trouble import translated
 #: Before it a WAL could, very rarely, be reset under a reader's feet.
 _SAFE_SQLITE = (3, 51, 3)
 _LARGE_WAL = 64 * 2**20
-_LITTLE_SPACE, _NO_SPACE = 2**30, 64 * 2**20
+_LITTLE_SPACE, _NO_SPACE = 2**30, 2**20
 _MOST_FAULTS = 5
 #: The most jobs whose files are looked for.
 _MOST_FILES = 10_000
@@ -40,8 +41,6 @@ _REFERRING = """
 
 #: Seconds for which somebody else may write before that is told.
 _PATIENCE = 1.0
-#: What lies beside the file, with our locks and what SQLite keeps.
-_BESIDE = ("-wal", "-shm", "-lock")
 _NAMES = frozenset(name_of(statement) for statement in TABLES)
 
 Read = Callable[[], AbstractContextManager[Connection]]
@@ -56,6 +55,7 @@ class Patient(NamedTuple):
     files: Files | None
     #: How many workers are alive.
     workers: Callable[[], int]
+    room: Room
     #: With what the names of the sockets begin on which processes of this app listen.
     sockets: str
 
@@ -107,30 +107,12 @@ def _file(patient: Patient) -> Iterator[Finding]:
             "other users of this machine may read the file, and so the arguments of all jobs",
             f"chmod 600 '{path}'",
         )
-    if facts.st_uid != os.geteuid():
-        yield Finding(
-            "warning",
-            f"the file belongs to the user {facts.st_uid}, and this process to {os.geteuid()}",
-            "Run all processes of the app, and this command, as one user.",
-        )
-    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
-        yield Finding(
-            "error",
-            "this process may not write to the file and its folder",
-            f"Let it: chown -R {os.geteuid()} '{path.parent}'",
-        )
+    yield from owners(path, None if patient.files is None else patient.files.folder)
 
 
 def _beside(patient: Patient) -> Iterator[Finding]:
-    """What lies beside the file: files of somebody else, or of another database."""
-    path, owner = patient.path, patient.path.stat().st_uid
-    for each in (Path(f"{path}{ending}") for ending in _BESIDE):
-        if each.exists() and each.stat().st_uid != owner:
-            yield Finding(
-                "error",
-                f"{each} belongs to another user than the file, so one of them cannot write",
-                f"Stop all processes, run them as one user, and type: chown {owner} '{each}'",
-            )
+    """What lies beside the file: files of another database, or of another program."""
+    path = patient.path
     for process in on_deleted_files(path):
         yield Finding(
             "error",
@@ -156,7 +138,14 @@ def _space(patient: Patient) -> Iterator[Finding]:
     path = patient.path
     free = shutil.disk_usage(path.parent).free
     told = f"disk: {_size(free)} free"
-    if free < _LITTLE_SPACE:
+    if free < patient.room.least:
+        yield Finding(
+            "error",
+            f"{told}, and LATER_MIN_FREE is {_size(patient.room.least)}: so no job is stored, and "
+            f"enqueue raises StoreFullError",
+            f"{REMEDY[0].upper()}{REMEDY[1:]}.",
+        )
+    elif free < _LITTLE_SPACE:
         advice = "Free some space; flask later prune deletes finished jobs."
         yield Finding("error" if free < _NO_SPACE else "warning", told, advice)
     else:
@@ -232,7 +221,7 @@ def _large(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             "error",
             f"LATER_FILES: this process may not write to {folder}",
-            f"Let it: chown -R {os.geteuid() if os.name == 'posix' else 'USER'} '{folder.parent}'",
+            f"Let it: chown -R {_user(patient)} '{folder.parent}'",
         )
     jobs, size = files.measure()
     strays = files.strays(lambda ids: _known(patient, ids))
@@ -246,6 +235,13 @@ def _large(patient: Patient) -> Iterator[Finding]:
             f"LATER_FILES: the files of {len(missing):,} jobs are not there, such as {missing[0]}",
             "Is LATER_FILES the same for all processes? Put the files back, and retry the jobs.",
         )
+
+
+def _user(patient: Patient) -> int | str:
+    """Return whose the folder should be."""
+    if os.name != "posix":
+        return "USER"
+    return rightful_owner(patient.path, None if patient.files is None else patient.files.folder)
 
 
 def _is_writable(folder: Path) -> bool:

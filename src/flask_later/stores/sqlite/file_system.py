@@ -57,6 +57,11 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 _MB = 1024 * 1024
+#: What to do about :class:`Room`.
+REMEDY = (
+    "make room on that disk, or lower LATER_MIN_FREE (pruned jobs leave theirs to the file, not to "
+    "the disk)"
+)
 #: Seconds between two looks at what the disk has left.
 _LOOK_EVERY = 1.0
 
@@ -76,24 +81,25 @@ class Room:
 
     def __init__(self, folder: Path, least: int) -> None:
         self._folder = folder
-        self._least = least
+        self.least = least
         self._free = 0
         self._looked_at = -inf
 
     def require(self, file: Path) -> None:
         """:raises StoreFullError: if another job in *file* would take the last room."""
-        if not self._least:
+        if not self.least:
             return
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_EVERY:
             # In this order: who comes in between must not find less than there is.
             self._free = self._look()
             self._looked_at = now
-        if self._free < self._least:
+        if self._free < self.least:
             raise StoreFullError(
                 str(file),
                 f"its disk has {self._free // _MB:,} MB left, LATER_MIN_FREE is "
-                f"{self._least // _MB:,} MB",
+                f"{-(-self.least // _MB):,} MB",
+                REMEDY,
             )
 
     def _look(self) -> int:
@@ -101,7 +107,7 @@ class Room:
             return shutil.disk_usage(self._folder).free
         except OSError:
             # Whoever writes there will hear why.
-            return self._least
+            return self.least
 
 
 def make_folder(folder: Path) -> None:

@@ -81,6 +81,16 @@ else:
             return False
 
 
+def _give_to_owner(file: int, store: Path) -> None:
+    """Let a new lock file be the store's owner's: root, who types a command, keeps nobody out.
+
+    SQLite does so with its files. Not with one that was there, which may be a link to anything.
+    """
+    if sys.platform != "win32" and os.geteuid() == 0 and store.exists():
+        owner = store.stat()
+        os.fchown(file, owner.st_uid, owner.st_gid)
+
+
 class LockFile:
     """The bytes of one lock file, as this process holds them.
 
@@ -162,9 +172,9 @@ class _Registry:
         self._files: dict[tuple[int, int], LockFile] = {}
         self._mutex = threading.Lock()
 
-    def get(self, path: Path) -> LockFile:
+    def get(self, path: Path, store: Path) -> LockFile:
         with self._mutex:
-            return self._known(path) or self._open(path)
+            return self._known(path) or self._open(path, store)
 
     def forget(self) -> None:
         """In the child of a fork: the descriptors serve it too, the locks are its parent's."""
@@ -180,8 +190,12 @@ class _Registry:
             return None
         return self._files.get((status.st_dev, status.st_ino))
 
-    def _open(self, path: Path) -> LockFile:
-        file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    def _open(self, path: Path, store: Path) -> LockFile:
+        try:
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+            _give_to_owner(file, store)
+        except FileExistsError:
+            file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         status = os.fstat(file)
         # If it is known after all, it was put there between the two looks; then this descriptor
         # has no use, and stays open, because to close it would drop the locks.
@@ -201,4 +215,4 @@ def lock_file(store: Path) -> LockFile:
 
     :raises OSError: if this process may not write there.
     """
-    return _registry.get(Path(f"{store}-lock"))
+    return _registry.get(Path(f"{store}-lock"), store)

@@ -392,7 +392,8 @@ class SQLiteStore(Store):
     def examine(self) -> Iterator[Finding]:
         prefix = socket_prefix(self._app)
         files = self._files() if self.identity else None
-        return examine(Patient(self._path, self._read, files, lambda: len(self.workers()), prefix))
+        workers = lambda: len(self.workers())  # noqa: E731
+        return examine(Patient(self._path, self._read, files, workers, self._room, prefix))
 
     def salvage(self, target: Path, step: Callable[[int, int], None]) -> Salvage:
         return salvage(self._path, target, self._patience, step)

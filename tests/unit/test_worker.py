@@ -180,6 +180,17 @@ def test_a_worker_runs_one_job_or_as_many_as_it_may(manual: Shop) -> None:
     assert (worker.run(), order) == (Ran.EMPTY, [0, 1, 2, 3, 4])
 
 
+def test_each_attempt_that_ends_is_counted(manual: Shop) -> None:
+    """One by one, so that whoever waits for a number does not miss it."""
+    task, _ = take_down(manual)
+    for number in range(5):
+        manual.enqueue(task, number)
+    worker, counted = manual.process.worker, list[int]()
+    worker.on_ended = counted.append
+    assert worker.run(None, lambda: True) is Ran.RAN
+    assert counted == [1, 2, 3, 4, 5]
+
+
 # Timeouts
 
 

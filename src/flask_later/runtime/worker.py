@@ -96,6 +96,8 @@ class Worker:
         self._counter = itertools.count(1)
         #: Attempts that have ended so far.
         self.ended = 0
+        #: Is called with each attempt that ends, and how many those are.
+        self.on_ended: Callable[[int], None] = _do_nothing
         #: Why it takes nothing more although nobody told it to stop.
         self.damage: StoreCorruptError | None = None
         #: Is called then.
@@ -326,7 +328,8 @@ class Worker:
             if not settling and attempt.disown():
                 # Interrupted.
                 self._running.pop(attempt.claim, None)
-            self.ended = next(self._counter)
+            self.ended = ended_so_far = next(self._counter)
+            self.on_ended(ended_so_far)
 
     def _begin_alone(self, running: _Running) -> bool:
         """Wait until no other job here has its last chance; returns False if the stop came first.
@@ -460,5 +463,5 @@ class Worker:
         self._state.engine.replace(running.thread)
 
 
-def _do_nothing() -> None:
+def _do_nothing(*_: object) -> None:
     """Nobody wants to know."""

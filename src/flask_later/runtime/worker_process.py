@@ -78,8 +78,8 @@ class WorkerProcess:
         self._bounds = bounds
         self._shutdown_timeout = shutdown_timeout
         self._tether = tether
-        # The one queue that a signal handler may put into.
-        self._inbox: SimpleQueue[Order] = SimpleQueue()
+        # The one queue that a signal handler may put into. None: look at once at the bounds.
+        self._inbox: SimpleQueue[Order | None] = SimpleQueue()
         self._signalled = 0
         #: Attempts that had ended at the last look.
         self._ended = 0
@@ -94,6 +94,7 @@ class WorkerProcess:
         self._tether.listen(self._inbox.put)
         process = self._lifecycle.work(self._options)
         process.worker.on_damage = lambda: self._inbox.put(Order.STOP)
+        process.worker.on_ended = self._count
         self._tether.say(News.WORKING)
         if process.worker.damage is None and self._work(process) is Order.RECYCLE:
             return self._recycle(process)
@@ -112,6 +113,11 @@ class WorkerProcess:
         self._signalled += 1
         self._inbox.put(Order.STOP if self._signalled == 1 else Order.NOW)
 
+    def _count(self, ended: int) -> None:
+        # Thousands may end in the second between two looks.
+        if ended == self._bounds.jobs:
+            self._inbox.put(None)
+
     def _next(self, timeout: float) -> Order | None:
         try:
             return self._inbox.get(timeout=timeout)
@@ -122,15 +128,15 @@ class WorkerProcess:
         """Return the order that ends the work."""
         asked = False
         while True:
-            order = self._next(_LOOK if self._is_active(process) else _IDLE_LOOK)
-            if order is not None:
-                return order
             reason = None if asked else self._reason_to_recycle(process)
             if reason is not None:
                 asked = True
                 _logger.info("this worker process is to be replaced: %s", reason)
                 if not self._tether.say(News.SPENT):
                     return Order.RECYCLE
+            order = self._next(_LOOK if self._is_active(process) else _IDLE_LOOK)
+            if order is not None:
+                return order
 
     def _is_active(self, process: Process) -> bool:
         """Whether anything has gone on since the last look."""

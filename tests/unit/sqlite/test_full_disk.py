@@ -63,6 +63,42 @@ print("room again", store.add([refused, *more])[0].created)
 ((check,),) = store._connections.get().all("PRAGMA integrity_check")
 print(check)
 """
+# As with LATER_MIN_FREE = 0: the jobs themselves take all there is.
+TO_THE_BRIM = """
+import subprocess, sys
+from pathlib import Path
+from flask_later.core.clock import SystemClock
+from flask_later.core.exchange import NOTHING, Claim, Succeeded, Want
+from flask_later.errors import StoreFullError
+from flask_later.stores.sqlite import SQLiteStore
+from flask_later.testing.records import make_record
+
+folder = Path(sys.argv[1])
+clock = SystemClock()
+store = SQLiteStore(folder / "later.sqlite3", clock)
+store.open()
+stored = set()
+for size in (6_000, 500, 20):
+    try:
+        while True:
+            (added,) = store.add([make_record(at=clock.now(), payload="x" * size)])
+            stored.add(added.record.id)
+    except StoreFullError:
+        pass
+try:
+    claimed = store.exchange("w", (), Want(1)).claimed
+except StoreFullError:
+    claimed = ()
+print("all there", stored == {record.id for record in store.find(limit=1000).records})
+subprocess.run(["mount", "-o", "remount,size=20m", str(folder)], check=True)
+settled = set()
+while claimed := claimed or store.exchange("w", (), Want(1)).claimed:
+    (job,) = claimed
+    done = store.exchange("w", [Succeeded(Claim(job.id, job.fence), "1")], NOTHING).done
+    settled.update(claim.job_id for claim in done)
+    claimed = ()
+print("all settled", settled == stored)
+"""
 SCRIPT = 'mount -t tmpfs -o size=6m tmpfs "$1" && exec "$2" -c "$3" "$1"'
 
 
@@ -74,19 +110,24 @@ def can_mount(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def test_a_full_disk_refuses_jobs_and_keeps_outcomes(tmp_path: Path) -> None:
-    """What is done is kept, what is old is deleted, and with room again all goes on."""
-    if not can_mount(tmp_path):
+def said_on_a_small_disk(folder: Path, program: str) -> list[str]:
+    """What *program* prints, line by line, with a disk of 6 MB in *folder*."""
+    if not can_mount(folder):
         pytest.skip("needs the right to mount a disk of its own")
     process = subprocess.run(
-        ["unshare", "-m", "sh", "-c", SCRIPT, "sh", str(tmp_path), sys.executable, PROGRAM],
+        ["unshare", "-m", "sh", "-c", SCRIPT, "sh", str(folder), sys.executable, program],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.splitlines() == [
+    return process.stdout.splitlines()
+
+
+def test_a_full_disk_refuses_jobs_and_keeps_outcomes(tmp_path: Path) -> None:
+    """What is done is kept, what is old is deleted, and with room again all goes on."""
+    assert said_on_a_small_disk(tmp_path, PROGRAM) == [
         "free 0",
         "refused True",
         "stored 0",
@@ -95,4 +136,12 @@ def test_a_full_disk_refuses_jobs_and_keeps_outcomes(tmp_path: Path) -> None:
         "room of what was pruned True",
         "room again True",
         "ok",
+    ]
+
+
+def test_a_disk_that_jobs_have_filled_loses_none(tmp_path: Path) -> None:
+    """With LATER_MIN_FREE = 0 hardly any is run until there is room; then all of them are."""
+    assert said_on_a_small_disk(tmp_path, TO_THE_BRIM) == [
+        "all there True",
+        "all settled True",
     ]

@@ -310,6 +310,23 @@ def test_a_tally_that_others_spoilt_is_put_right(path: Path, clock: VirtualClock
     store.close()
 
 
+def test_a_sweep_puts_right_a_tally_that_is_too_low(path: Path, clock: VirtualClock) -> None:
+    """Nobody would come upon it: more jobs than may wait would be let in, without a word."""
+    store = SQLiteStore(path, clock, Limits(max_pending=2))
+    store.open()
+    waiting, ended = make_record(at=clock.now()), make_record(at=clock.now())
+    store.add([waiting, ended])
+    store.command(ended.id, Cancel())
+    with raw(path) as other:
+        other.execute("DELETE FROM job WHERE id = ?", (ended.id,))
+    assert tally(path) == (0, 1)
+    store.sweep(100, {})
+    assert tally(path) == (1, 1)
+    with pytest.raises(QueueFullError):
+        store.add([make_record(), make_record()])
+    store.close()
+
+
 def test_settling_for_the_process_waits_for_no_disk(path: Path, clock: VirtualClock) -> None:
     """A power cut may cost the last jobs; the end of a process costs none."""
     store = SQLiteStore(path, clock, power_safe=False)

@@ -149,10 +149,18 @@ class Jobs:
         ((number,),) = self.db.all(COUNT_OF_PRINCIPAL, (principal, most))
         return int(number)
 
-    def recount(self) -> None:
-        """Count the jobs that wait: other hands than ours may have put some in, or taken some."""
+    @property
+    def miscounted(self) -> int:
+        """By how many jobs more than known wait: other hands than ours may have put or taken some.
+
+        All that wait are counted for it.
+        """
         ((number,),) = self.db.all(COUNT_PENDING)
-        self._more_pending += number - self.pending
+        return int(number) - self.pending
+
+    def recount(self) -> None:
+        """Put right how many jobs wait."""
+        self._more_pending += self.miscounted
 
     def close(self) -> None:
         """Write what is kept of the transaction as a whole, at its end."""

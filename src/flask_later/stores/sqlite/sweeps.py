@@ -193,6 +193,7 @@ class Sweeper:
             Step("unpark", partial(_fitting, known), partial(upkeep.unpark, store)),
             Step("prune", partial(_outlived, limits), upkeep.delete),
             Step("cap", partial(_beyond_cap, limits), upkeep.delete, every=COUNT_EVERY),
+            Step("recount", _miscount, _recount, every=COUNT_EVERY),
         ]
 
     def _dead_workers(self, jobs: Jobs, _: int) -> Sequence[Any]:
@@ -273,6 +274,16 @@ def _beyond_cap(limits: Limits, jobs: Jobs, limit: int) -> list[str]:
     ((finished,),) = jobs.db.all(_FINISHED)
     excess = min(finished - limits.max_finished, limit)
     return _past(jobs, dict.fromkeys(FINISHED, jobs.now), excess) if excess > 0 else []
+
+
+def _miscount(jobs: Jobs, _: int) -> list[int]:
+    """Return by how much the number of those that wait is wrong, if it is."""
+    return [more] if (more := jobs.miscounted) else []
+
+
+def _recount(jobs: Jobs, _: Sequence[int]) -> Done:
+    jobs.recount()
+    return Done()
 
 
 def discard(jobs: Jobs, states: Collection[JobState], before: datetime, limit: int) -> int:

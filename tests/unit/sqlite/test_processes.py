@@ -127,8 +127,9 @@ def ask():
     asked.set()
     leave.wait()
 thread = threading.Thread(target=ask)
-thread.start()
-asked.wait()
+with store._read():
+    thread.start()
+    asked.wait()
 
 child = os.fork()
 if child == 0:

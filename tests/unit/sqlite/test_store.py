@@ -8,6 +8,8 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from flask_later.stores.sqlite import (
     sweeps,
     workers,
 )
+from flask_later.stores.sqlite.connection import _MOST_READING
 from flask_later.stores.sqlite.locks import INIT, lock_file
 from flask_later.testing.records import START, make_record
 
@@ -340,14 +343,34 @@ def test_settling_for_the_process_waits_for_no_disk(path: Path, clock: VirtualCl
 # Threads
 
 
-def test_a_connection_ends_with_its_thread(store: SQLiteStore) -> None:
-    """A server that makes a thread for each request does not run out of files."""
+def test_threads_share_a_connection(store: SQLiteStore) -> None:
+    """A server that makes a thread for each request opens the file no more often."""
     mine = store._connections.get()
     for _ in range(3):
         thread = threading.Thread(target=store.get, args=([],))
         thread.start()
         thread.join()
-    assert store._connections._mine == {mine}
+    assert store._connections._mine == [mine]
+
+
+def test_who_reads_meanwhile_has_a_connection_of_its_own(store: SQLiteStore) -> None:
+    """No reader waits for another, and a signal handler not for what it interrupts."""
+    with store._connections.get().read() as first:
+        assert not first.is_free()
+        with store._connections.get().read() as second:
+            assert second is not first
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(store._connections.get).result(10) is second
+    assert store._connections.get() is first
+
+
+def test_readers_beyond_the_most_take_turns(store: SQLiteStore) -> None:
+    """However many threads read, the files that are open are few."""
+    with ExitStack() as reading:
+        for _ in range(_MOST_READING):
+            reading.enter_context(store._connections.get().read())
+        assert store._connections.get() in store._connections._mine
+    assert len(store._connections._mine) == _MOST_READING
 
 
 def test_closing_closes_the_connections_of_all_threads(store: SQLiteStore) -> None:

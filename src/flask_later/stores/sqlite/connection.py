@@ -1,4 +1,4 @@
-"""Connections to the file: of each process one that writes and one for each thread that reads.
+"""Connections to the file: of each process one that writes and a few that read.
 
 None crosses a fork.
 """
@@ -6,6 +6,7 @@ None crosses a fork.
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import sys
 import threading
@@ -25,7 +26,8 @@ from .schema import APPLICATION_ID
 from .trouble import foreign, translated
 
 _PRAGMAS = (
-    "cache_size = -1000",
+    # Kilobytes. What a job needs fits; the rest is in the cache of the system.
+    "cache_size = -250",
     "trusted_schema = OFF",
     "cell_size_check = ON",
     # Checkpoints are ours: see checkpoints.py.
@@ -35,6 +37,8 @@ _PRAGMAS = (
     "fullfsync = ON",
     "checkpoint_fullfsync = ON",
 )
+#: The most that read; more threads than that take turns.
+_MOST_READING = 8
 #: Whether every connection leaves the WAL alone when it is closed.
 CLOSES_QUIETLY = sys.version_info >= (3, 12)
 
@@ -103,6 +107,16 @@ class Connection:
     def inherited(self) -> bool:
         """Whether it was opened by another process, which this one was forked from."""
         return self._pid != os.getpid()
+
+    def is_free(self) -> bool:
+        """Whether it can be read from at once."""
+        if self.inherited or not self.lock.acquire(blocking=False):
+            return False
+        try:
+            # In a transaction: this thread reads already, and a signal handler interrupts it.
+            return not (self.closed or self._raw.in_transaction)
+        finally:
+            self.lock.release()
 
     def close(self) -> None:
         """Close it, once nobody uses it; an inherited one is left alone."""
@@ -250,39 +264,49 @@ class Connection:
 
 
 class Connections:
-    """A connection to *path* for each thread that asks, closed when the thread ends."""
+    """Connections to *path*, as many as threads have read at the same time.
+
+    Not one for each thread: it takes a third of a megabyte, and a thread that reads is mostly the
+    only one.
+    """
 
     def __init__(self, path: Path, patience: float) -> None:
         self._path = path
         self._patience = patience
-        self._mine: set[Connection] = set()
-        self._local = _Local()
+        self._mine: list[Connection] = []
+        # Not at exit: the last writes of the app come after that.
+        finalize(self, _close_all, self._mine).atexit = False
 
     def get(self) -> Connection:
-        """Return the connection of this thread in this process."""
-        owner = self._local.owner
-        if owner is None or owner.connection.closed or owner.connection.inherited:
-            with opening:
-                owner = _Owner(Connection(self._path, self._patience))
-                spare_reading(owner.connection.lock)
-                self._mine.add(owner.connection)
-            # Not at exit: the last writes of the app come after that.
-            finalize(owner, _close, owner.connection, self._mine).atexit = False
-            self._local.owner = owner
-        return owner.connection
+        """Return one that nobody uses in this process; whoever gets it as well waits for it."""
+        for connection in [*self._mine]:
+            if connection.is_free():
+                return connection
+        return self._open_another()
+
+    def _open_another(self) -> Connection:
+        with opening:
+            self._mine[:] = [each for each in self._mine if not (each.closed or each.inherited)]
+            if len(self._mine) >= _MOST_READING:
+                return random.choice(self._mine)
+            connection = Connection(self._path, self._patience)
+            self._mine.append(connection)
+            spare_reading(connection.lock)
+        return connection
 
     def abandon(self) -> None:
-        """Give all threads new ones; see :meth:`Connection.abandon`."""
+        """Give all who read new ones; see :meth:`Connection.abandon`."""
         # None is opened before all of the old are gone: it would share what they know of the WAL.
         with opening:
-            for connection in [*self._mine]:
-                self._mine.discard(connection)
-                connection.abandon()
+            while self._mine:
+                self._mine.pop().abandon()
 
     def close(self) -> None:
-        """Close those of all threads, each as soon as it is not in use."""
-        for connection in [*self._mine]:
-            _close(connection, self._mine)
+        """Close all, each as soon as it is not in use."""
+        with opening:
+            closing = [*self._mine]
+            self._mine.clear()
+        _close_all(closing)
 
 
 def _configure(raw: sqlite3.Connection) -> None:
@@ -294,20 +318,9 @@ def _configure(raw: sqlite3.Connection) -> None:
         raw.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
 
 
-class _Owner:
-    """Held by nobody but its thread: when the thread ends it goes, and takes the connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-
-
-class _Local(threading.local):
-    owner: _Owner | None = None
-
-
-def _close(connection: Connection, opened: set[Connection]) -> None:
-    opened.discard(connection)
-    connection.close()
+def _close_all(connections: list[Connection]) -> None:
+    for connection in connections:
+        connection.close()
 
 
 def _to_text(value: Any) -> Any:

@@ -53,8 +53,8 @@ class Peers(peers.Peers):
     def begin(self) -> None:
         self.wakeups.mine = None
         self._stillness = Stillness(f"{self._path}-wal")
-        #: The version of the file that was last looked at.
-        self._version = -1
+        #: The version of the file that was last looked at, as that connection counts them.
+        self._seen: tuple[Connection | None, int] = None, -1
 
     def ear(self) -> Ear:
         try:
@@ -90,10 +90,11 @@ class Peers(peers.Peers):
         if self._stillness.lasts():
             return
         try:
-            version = self._connections.get().data_version()
-            if version != self._version:
+            connection = self._connections.get()
+            version = connection.data_version()
+            if (connection, version) != self._seen:
                 look()
-                self._version = version
+                self._seen = connection, version
         except BaseException:
             self._stillness.forget()
             raise

@@ -8,20 +8,41 @@ import click
 from flask.cli import AppGroup
 
 from flask_later.errors import LaterError
+from flask_later.runtime.loading import load
 
-from .changes import cancel_jobs, retry_jobs
-from .doctor import examine
-from .jobs import list_jobs, show_job
-from .prune import prune_jobs
-from .queues import list_queues, pause_queue, resume_queue
-from .recover import recover_jobs
-from .tasks import list_tasks
-from .worker import work
-from .workers import list_workers
+#: Each command's module and function.
+_COMMANDS = {
+    "cancel": ("changes", "cancel_jobs"),
+    "doctor": ("doctor", "examine"),
+    "jobs": ("jobs", "list_jobs"),
+    "pause": ("queues", "pause_queue"),
+    "prune": ("prune", "prune_jobs"),
+    "queues": ("queues", "list_queues"),
+    "recover": ("recover", "recover_jobs"),
+    "resume": ("queues", "resume_queue"),
+    "retry": ("changes", "retry_jobs"),
+    "show": ("jobs", "show_job"),
+    "tasks": ("tasks", "list_tasks"),
+    "worker": ("worker", "work"),
+    "workers": ("workers", "list_workers"),
+}
 
 
 class LaterGroup(AppGroup):
-    """Shows errors of ours as one line, as click does with its own."""
+    """Shows errors of ours as one line, as click does with its own.
+
+    A command is imported when somebody asks for it, so a web process does without them all.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*_COMMANDS, *super().list_commands(ctx)})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = load(f"cli.{module}", name)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -31,10 +52,3 @@ class LaterGroup(AppGroup):
 
 
 later_group = LaterGroup("later", help="Background work of this app.")
-for command in (
-    *(work, list_workers, list_tasks),
-    *(list_jobs, show_job, retry_jobs, cancel_jobs),
-    *(list_queues, pause_queue, resume_queue),
-    *(prune_jobs, examine, recover_jobs),
-):
-    later_group.add_command(command)

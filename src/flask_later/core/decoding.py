@@ -13,7 +13,6 @@ from math import inf, nan
 from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from flask_later.errors import MalformedPayloadError, UnknownClassError
 
@@ -159,6 +158,9 @@ def _decode_zone(body: Json) -> tzinfo | None:
     if body is None:
         return None
     if isinstance(body, str):
+        # Late, as in encoding.py.
+        from zoneinfo import ZoneInfo
+
         return ZoneInfo(body)
     *offset, name = _items(body)
     since_utc = timedelta(*map(_whole, offset))

@@ -15,7 +15,6 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from .advice import ZONE_ADVICE, is_model
 from .naming import class_name, find_class
@@ -184,12 +183,15 @@ def _encode_zone(value: datetime | time) -> Json:
     zone = value.tzinfo
     if zone is None:
         return None
-    if type(zone) is ZoneInfo and type(zone.key) is str:
-        return zone.key
     if type(zone) is timezone:
         offset, name = zone.utcoffset(None), zone.tzname(None)
         unnamed = name == timezone(offset).tzname(None)
         return [offset.days, offset.seconds, offset.microseconds, None if unnamed else name]
+    # Not for every process that has tasks: it brings sysconfig along, 0.3 MB.
+    from zoneinfo import ZoneInfo
+
+    if type(zone) is ZoneInfo and type(zone.key) is str:
+        return zone.key
     raise Refusal(zone, ZONE_ADVICE).inside(value, ".tzinfo")
 
 

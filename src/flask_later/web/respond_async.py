@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, Unpack, overload
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from flask import Flask, Response
 
@@ -15,7 +15,7 @@ from flask_later.tasks.options import GivenOptions, TaskOptions, require_names
 from flask_later.tasks.state import get_state
 from flask_later.tasks.task import Task, require_function
 
-from .openapi.document import ASYNC_ROUTE, OpenAPI
+from .openapi import ASYNC_ROUTE
 from .operations.methods import is_view_method, with_object, without_object
 from .operations.operation import Operation
 from .operations.owner import Access, Identity
@@ -23,6 +23,9 @@ from .operations.routes import Routes
 from .operations.start import Call, Start
 from .operations.views import run_in_job, view_name
 from .operations.waiting import Waiting
+
+if TYPE_CHECKING:
+    from .openapi.document import OpenAPI
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,8 +44,14 @@ class AsyncRoutes(TaskCollection):
         self._start = Start(self._access, waiting)
         #: The routes under which clients follow operations, for ``csrf.exempt`` and the like.
         self.operations = Routes(self._access, waiting).blueprint()
-        #: What an OpenAPI document says of them, and of async routes.
-        self.openapi = OpenAPI()
+
+    @cached_property
+    def openapi(self) -> OpenAPI:
+        """What an OpenAPI document says of :attr:`operations`, and of async routes."""
+        # Most apps have no document, and do without what makes one.
+        from .openapi.document import OpenAPI
+
+        return OpenAPI()
 
     @overload
     def respond_async(self, view: Callable[P, Any], /) -> Callable[P, Response]: ...

@@ -66,14 +66,12 @@ from . import reads, sweeps
 from .adding import Adding
 from .claims import runnable_queues
 from .connection import Connection, Connections
-from .examination import Patient, examine
 from .exchanges import Exchanges
 from .file_system import Room
 from .jobs import HELD_BY, Jobs, read_tally
 from .peers import Peers
 from .preparing import prepare
 from .rows import to_row
-from .salvage import salvage
 from .wakeups import socket_prefix
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
@@ -390,12 +388,17 @@ class SQLiteStore(Store):
             return reads.stats(db)
 
     def examine(self) -> Iterator[Finding]:
+        # As with salvage: only a command asks, so a web process does without.
+        from .examination import Patient, examine
+
         prefix = socket_prefix(self._app)
         files = self._files() if self.identity else None
         workers = lambda: len(self.workers())  # noqa: E731
         return examine(Patient(self._path, self._read, files, workers, self._room, prefix))
 
     def salvage(self, target: Path, step: Callable[[int, int], None]) -> Salvage:
+        from .salvage import salvage
+
         return salvage(self._path, target, self._patience, step)
 
     # Time

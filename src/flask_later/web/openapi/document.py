@@ -12,13 +12,10 @@ from flask import Flask
 from flask_later.config import Settings
 from flask_later.tasks.state import get_state
 
-from . import paths
+from . import ASYNC_ROUTE, paths
 from .components import components
 from .schemas import for_version
 from .tree import Part, changed, fill
-
-#: On views whose body runs in a job. What wraps them with functools.wraps has it as well.
-ASYNC_ROUTE = "_later_is_async_route"
 
 _LATEST = "3.1.0"
 #: ``<int:year>`` of Flask is ``{year}`` in OpenAPI.

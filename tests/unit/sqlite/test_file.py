@@ -73,6 +73,18 @@ def test_a_file_of_version_1_becomes_todays(old: Path, tmp_path: Path) -> None:
         assert preparing.read_header(connection).oldest_code <= VERSION
 
 
+def test_an_index_of_version_5_becomes_todays(path: Path, tmp_path: Path) -> None:
+    """It has the same name, and another condition."""
+    for each in (path, tmp_path / "new.sqlite3"):
+        opened(each).close()
+    with raw(path) as connection:
+        connection.execute("DROP INDEX job_finished")
+        connection.execute("CREATE INDEX job_finished ON job (state) WHERE state IN ('failed')")
+        connection.execute("UPDATE meta SET value = '5' WHERE key = 'tables'")
+    opened(path).close()
+    assert shape(path) == shape(tmp_path / "new.sqlite3")
+
+
 def test_the_jobs_of_an_older_file_are_kept(old: Path) -> None:
     """They run, and new ones are stored beside them."""
     with closing(opened(old)) as store:

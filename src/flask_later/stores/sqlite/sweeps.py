@@ -68,19 +68,19 @@ EXPIRED_BY = (
     "AND expires_at <= ? ORDER BY expires_at, seq LIMIT ?"
 )
 
-# The condition and the expression are those of the index job_finished, to the letter, or SQLite
-# does not see that it may use it.
-_IS_FINISHED = "state IN ('succeeded', 'failed', 'cancelled')"
+# The expression is that of the index job_finished, to the letter, or SQLite does not see that it
+# may use it.
 _ENDED = "max(finished_at, ifnull(key_free_at, 0))"
 # For each state by its word: SQLite makes a new plan for each value that decides on an index.
 PAST = {
     state: (
-        f"SELECT {_ENDED}, seq, id FROM job WHERE {_IS_FINISHED} AND state = '{state.value}' "
+        f"SELECT {_ENDED}, seq, id FROM job WHERE state = '{state.value}' "
         f"AND {_ENDED} <= ? ORDER BY {_ENDED}, seq LIMIT ?"
     )
     for state in FINISHED
 }
-_FINISHED = f"SELECT count(*) FROM job WHERE {_IS_FINISHED}"
+_COUNT = "(SELECT count(*) FROM job WHERE state = '{}')"
+_FINISHED = f"SELECT {' + '.join(_COUNT.format(state.value) for state in sorted(FINISHED))}"
 
 #: What may need a sweep soon, of which nobody says when.
 UNREST = (

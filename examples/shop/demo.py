@@ -12,15 +12,23 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server import ENGINES, Server, WentWrongError, expect
+from server import ENGINES, Answer, Server
 from services import MissingError, Services
+from waiting import WentWrongError, expect
 
 #: What is in hand or in the queue when the server is told to stop.
 SIGNUPS, ORDERS = 20, 10
+#: How often a step is taken, if this script is always too late to see what came first.
+TRIES = 10
+
+
+class TooLateError(WentWrongError):
+    """What follows an answer was there when the answer had been read."""
 
 
 def main() -> int:
@@ -48,9 +56,9 @@ def once_through(server: Server) -> int:
     began = time.time()
     with server:
         introduce(server)
-        sign_up(server, "ada@shop.example", attempts=1)
-        sign_up(server, "bob@busy.example", attempts=2)
-        order(server)
+        in_time(lambda mark: sign_up(server, f"ada{mark}@shop.example", attempts=1))
+        in_time(lambda mark: sign_up(server, f"bob{mark}@busy.example", attempts=2))
+        in_time(lambda mark: order(server, f"mug{mark}"))
         report(server)
         waiting = stop_in_the_middle(server)
     with server:
@@ -87,6 +95,26 @@ Ctrl-C stops it.""",
 # The steps
 
 
+def in_time(step: Callable[[str], None]) -> None:
+    """Take *step*, and again with another mark where that did not show what came first.
+
+    On a busy machine this script may read an answer long after the server has sent it.
+    """
+    for number in range(1, TRIES + 1):
+        try:
+            step(f"+{number}" if number > 1 else "")
+            break
+        except TooLateError:
+            if number == TRIES:
+                raise
+
+
+def expect_first(answer: Answer, at: float, what: str) -> None:
+    """Expect that *answer* had been read before *what* happened."""
+    if answer.ended_at >= at:
+        raise TooLateError(f"the answer had not come when {what}")
+
+
 def introduce(server: Server) -> None:
     """Wait until both workers work; nobody has asked them for anything yet."""
     opened = server.wait_for(lambda: server.lines("board.log", "opened"), 2, "opened notice boards")
@@ -111,20 +139,20 @@ def sign_up(server: Server, email: str, attempts: int) -> None:
     tries = "first attempt" if attempts == 1 else f"attempt {attempts}: the mail server was busy"
     story.tell(job["finished_at"], f"mail sent, {tries}", job["result"]["process"])
     expect((server.folder / "outbox" / job["result"]["mail"]).is_file(), "the mail is not there")
-    expect(answer.ended_at < line["at"], "the audit ran before the answer had come")
-    expect(answer.ended_at < job["finished_at"], "the mail was sent before the answer had come")
+    expect_first(answer, line["at"], "the audit ran")
+    expect_first(answer, job["finished_at"], "the mail was sent")
     story.print()
 
 
-def order(server: Server) -> None:
+def order(server: Server, item: str) -> None:
     """The service of the worker that answered prints the notice."""
-    story = Story("POST /orders  item=mug")
-    answer = server.request("POST", "/orders", item="mug")
+    story = Story(f"POST /orders  item={item}")
+    answer = server.request("POST", "/orders", item=item)
     expect(answer.status == 201, f"POST /orders answered {answer.status}")
     story.tell(answer.ended_at, f"answered {answer.status} in {answer.milliseconds:.0f} ms")
-    [line] = server.wait_for(lambda: server.lines("board.log", "sold: mug"), 1, "notices")
-    story.tell(line["at"], "service printed 'sold: mug'", line["process"])
-    expect(answer.ended_at < line["at"], "the notice came before the answer")
+    [line] = server.wait_for(lambda: server.lines("board.log", f"sold: {item}"), 1, "notices")
+    story.tell(line["at"], f"service printed 'sold: {item}'", line["process"])
+    expect_first(answer, line["at"], "the notice was printed")
     story.print()
 
 

@@ -18,25 +18,14 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlencode
 
 from services import Services
+from waiting import HOST, PATIENCE, WentWrongError, answers, expect, wait_until
 
 T = TypeVar("T")
 Json = dict[str, Any]
 
 HERE = Path(__file__).resolve().parent
-HOST = "127.0.0.1"
-#: Seconds after which something that should have happened is taken for broken.
-PATIENCE = 30.0
 #: Who may bring the work to the workers, and what people call it.
 ENGINES = {"native": "its own", "celery": "Celery", "rq": "RQ"}
-
-
-class WentWrongError(Exception):
-    """The demo did not show what it should."""
-
-
-def expect(is_so: bool, otherwise: str) -> None:
-    if not is_so:
-        raise WentWrongError(otherwise)
 
 
 @dataclass(frozen=True)
@@ -95,7 +84,7 @@ class Server:
                 raise WentWrongError(f"port {self.port}: {error.strerror}") from None
             self.port = reservation.getsockname()[1]
             self._spawn()
-            self.wait_until(self._answers, "the server does not answer")
+            self.wait_until(lambda: answers(self.port), "the server does not answer")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -119,7 +108,12 @@ class Server:
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         # gunicorn puts a control socket there, which would go into the home folder otherwise.
-        variables = {"SHOP_INSTANCE": str(self.folder), "XDG_RUNTIME_DIR": str(self.folder)}
+        variables = {
+            "SHOP_INSTANCE": str(self.folder),
+            "XDG_RUNTIME_DIR": str(self.folder),
+            # What is in hand is finished at the stop, however busy the machine.
+            "FLASK_LATER_SHUTDOWN_TIMEOUT": "20",
+        }
         with (self.folder / "server.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, *arguments],
@@ -131,13 +125,6 @@ class Server:
                 # Ctrl-C is for this script, which then stops the server properly.
                 start_new_session=True,
             )
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection((HOST, self.port), timeout=1.0).close()
-        except OSError:
-            return False
-        return True
 
     def stop(self) -> float:
         """Send SIGTERM and wait for the end; return how long that took."""
@@ -194,14 +181,15 @@ class Server:
         return self.wait_until(enough, f"there are fewer than {count} {what}")
 
     def wait_until(self, check: Callable[[], T | None], otherwise: str) -> T:
-        """Ask *check* until it answers something true, and return that."""
-        deadline = time.monotonic() + PATIENCE
-        while not (answer := check()):
+        """Ask *check*, as long as the server runs, until it answers something true; return that."""
+
+        def check_both() -> T | None:
+            answer = check()
             code = self.process.poll()
-            expect(code is None, f"the server ended by itself, with {code}")
-            expect(time.monotonic() < deadline, f"after {PATIENCE:g} s {otherwise}")
-            time.sleep(0.01)
-        return answer
+            expect(bool(answer) or code is None, f"the server ended by itself, with {code}")
+            return answer
+
+        return wait_until(check_both, otherwise)
 
     def lines(self, name: str, text: str) -> list[Json]:
         """The lines of one of the shop's logs that hold *text*."""

@@ -6,14 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-HOST = "127.0.0.1"
-#: Seconds for one to start or to end.
-PATIENCE = 30.0
+from waiting import HOST, PATIENCE, answers, wait_until
+
 #: Who PostgreSQL runs as, where the demo is run by root: it refuses root.
 POSTGRES = "postgres"
 
@@ -89,7 +87,9 @@ class Services:
                 command, cwd=folder, user=user, stdout=log, stderr=log, process_group=0
             )
         self._processes.append(process)
-        _wait_until(lambda: process.poll() is not None or _answers(port), command[0])
+        wait_until(
+            lambda: process.poll() is not None or answers(port), f"{command[0]} does not answer"
+        )
         if process.poll() is not None:
             raise MissingError(f"{command[0]} does not start")
 
@@ -108,19 +108,3 @@ def _free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), 1.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def _wait_until(check: Callable[[], bool], name: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not check():
-        if time.monotonic() > deadline:
-            raise MissingError(f"{name} does not answer")
-        time.sleep(0.02)

@@ -48,7 +48,7 @@ class Noticeboard(QueueService[str]):
         append("board.log", "opened")
 
     def handle(self, item: str) -> None:
-        time.sleep(0.2)  # a slow printer
+        time.sleep(0.05)  # a slow printer
         append("board.log", item)
 
     def shutdown(self) -> None:

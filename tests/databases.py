@@ -53,6 +53,11 @@ def is_alive(pid: int) -> bool:
     return _stat(pid)[:1] not in ([], ["Z"], ["X"])
 
 
+def has_stopped(pid: int) -> bool:
+    """Whether a process is frozen, or has ended."""
+    return _stat(pid)[:1] == ["T"] or not is_alive(pid)
+
+
 class DatabaseServer(ABC):
     """A server of its own, with an empty database. It may be killed and started again."""
 

@@ -107,6 +107,7 @@ class DatabaseServer(ABC):
             self._process = subprocess.Popen(
                 [*self._command()],
                 cwd=self.folder,
+                env=self._environment(),
                 stdout=log,
                 stderr=log,
                 user=self.user if self._is_root else None,
@@ -151,10 +152,16 @@ class DatabaseServer(ABC):
                 self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _environment(self) -> dict[str, str]:
+        # MariaDB removes at its start what it takes for its own old temporary tables: those of the
+        # other servers, if they have one folder for them.
+        return {**os.environ, "TMPDIR": str(self.folder)}
+
     def _run(self, *command: str) -> None:
         done = subprocess.run(
             command,
             cwd=self.folder,
+            env=self._environment(),
             user=self.user if self._is_root else None,
             extra_groups=[] if self._is_root else None,
             stdout=subprocess.PIPE,

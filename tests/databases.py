@@ -28,7 +28,7 @@ from flask_later.stores.sql import tables
 from flask_later.stores.sql.address import parse
 
 #: Seconds that a server may take to start, or to stop.
-PATIENCE = 30.0
+PATIENCE = 120.0
 #: Of the user, which no message may show.
 PASSWORD = "s3cr3t-w0rd"
 

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as Client
+from rq import Worker as RQWorker
 from sqlalchemy import inspect, text
 from tests import databases
 from tests.brokers import running_redis
@@ -206,6 +208,32 @@ def test_a_broker_that_dies_loses_no_job(name: str, make_site: MakeSite, tmp_pat
             timeout=60,
         )
         assert len(server.events.find("task-ran", key=second)) == len(jobs)
+
+
+@pytest.mark.parametrize("name", ["rq", "rq-processes"])
+def test_a_redis_that_comes_back_empty_knows_its_workers_again(
+    name: str, make_site: MakeSite, tmp_path: Path
+) -> None:
+    """The worker that stayed registers anew, so the doctor misses nobody."""
+    with running_redis(tmp_path / "broker") as broker:
+        site = make_site(name)
+        site.settings = {**site.settings, "broker": broker.url(1), "RQ_REDIS_URL": broker.url(1)}
+        worker = site.work()
+        wait_until(lambda: takers(broker.url(1)), lambda: worker.log)
+        broker.kill()
+        broker.start()
+        wait_until(lambda: takers(broker.url(1)), lambda: worker.log, timeout=90)
+        healthy = site.flask("later", "doctor")
+        assert "no worker takes" not in healthy.stdout
+        assert healthy.returncode == 0, healthy.stdout
+        assert worker.runs, worker.log
+
+
+def takers(url: str) -> list[str]:
+    """Return the workers that take from the queue of all hints, as RQ lists them."""
+    with closing(Client.from_url(url)) as redis:
+        found = RQWorker.all(connection=redis)
+        return [worker.name for worker in found if "default" in worker.queue_names()]
 
 
 @pytest.mark.parametrize("name", ["celery", "celery-rabbitmq", "rq"])

@@ -25,6 +25,7 @@ from rq.timeouts import TimerDeathPenalty
 from flask_later.core.job import Hint
 from flask_later.engines.brokered import BrokeredEngine
 from flask_later.engines.draining import Drains
+from flask_later.engines.rq_registration import RegisteredWorker
 from flask_later.errors import InvalidSettingError
 from flask_later.errors.words import closest, with_article
 from flask_later.logs import Log
@@ -104,7 +105,7 @@ class _Line:
         return Queue(name, connection=self._redis, serializer=JSONSerializer)
 
 
-class _ThreadWorker(SimpleWorker):
+class _ThreadWorker(RegisteredWorker, SimpleWorker):
     """RQ's worker, on a thread that takes no signals."""
 
     death_penalty_class = TimerDeathPenalty

@@ -24,6 +24,7 @@ from rq.serializers import JSONSerializer
 
 from flask_later.core.job import Hint
 from flask_later.engines.rq import RQEngine, serving
+from flask_later.engines.rq_registration import RegisteredWorker
 from flask_later.errors import StoreError, UnsupportedError
 from flask_later.logs import Log
 from flask_later.runtime.app_finder import find_app
@@ -102,7 +103,7 @@ def _guest() -> _Guest:
     return _Guest()
 
 
-class Worker(RQWorker):
+class Worker(RegisteredWorker, RQWorker):
     """RQ's worker, with the app loaded before it forks, and with JSON alone."""
 
     def __init__(self, queues: Any, **options: Any) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from flask_later.stores.sqlite import SQLiteStore, checkpoints
+from flask_later.stores.sqlite.allocation import ALLOCATED
 from flask_later.stores.sqlite.checkpoints import IN_BAND, Checkpoints
 from flask_later.stores.sqlite.locks import CHECKPOINT, lock_file
-from flask_later.stores.sqlite.store import ALLOCATED
 from flask_later.testing.records import make_record
 
 MB = 1024 * 1024

@@ -15,24 +15,18 @@ from flask_later.core.clock import Clock
 from flask_later.core.exchange import Claim, Handover, Note, Outcome, Want
 from flask_later.core.files import JobFiles
 from flask_later.core.job import (
-    FINISHED,
-    Annotate,
     Command,
-    Discard,
     Glance,
     Hint,
     JobRecord,
     JobState,
     LogLine,
-    Retry,
     StopReason,
     hints_to,
-    is_id,
 )
-from flask_later.core.states import commanded, released
+from flask_later.core.states import released
 from flask_later.core.store import (
     DEFAULT_LIMITS,
-    DUE,
     EVERYTHING,
     MAX_PAGE,
     Added,
@@ -48,13 +42,6 @@ from flask_later.core.store import (
     Swept,
     WorkerRecord,
 )
-from flask_later.errors import (
-    JobNotFoundError,
-    StoreBusyError,
-    StoreCorruptError,
-    StoreFullError,
-    UniqueKeyTakenError,
-)
 from flask_later.logs import Log
 from flask_later.stores.columns import from_micros, to_micros
 from flask_later.stores.files import Files
@@ -64,29 +51,21 @@ from flask_later.stores.waiting import Waiting
 from . import notes as news
 from . import reads, sweeps
 from .adding import Adding
-from .claims import runnable_queues
+from .allocation import Allocation
+from .commands import carry_out
 from .connection import Connection, Connections
 from .exchanges import Exchanges
 from .file_system import Room
 from .jobs import HELD_BY, Jobs, read_tally
 from .peers import Peers
 from .preparing import prepare
+from .ready import ready
 from .rows import to_row
 from .wakeups import socket_prefix
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
 
 T = TypeVar("T")
-
-#: Bytes that are written and deleted again in a new file, so that its WAL has twice as many: room
-#: on the disk, also when that is full. A disk overwrites in half the time of extending a file too.
-ALLOCATED = 1024 * 1024
-#: Seconds that this may wait for others who write; else it is done later.
-_ALLOCATING = 0.1
-#: In pieces for which the C library asks the system for no memory that it keeps.
-_PIECE = 64 * 1024
-_FILL = "INSERT OR REPLACE INTO meta VALUES ('ballast ' || ?, ?)"
-_EMPTY = "DELETE FROM meta WHERE key LIKE 'ballast%'"
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -133,6 +112,7 @@ class SQLiteStore(Store):
         self._large = LargeTexts(self._files, self._known)
         self._connections = Connections(self._path, patience)
         self._writer = Writer(self._path, patience, self._jobs, self._tell, self._reopen)
+        self._allocation = Allocation(self._path, self._writer)
         self._workers = Workers(self._path, clock)
         self._adding = Adding(limits)
         self._exchanges = Exchanges(self._workers)
@@ -144,8 +124,6 @@ class SQLiteStore(Store):
         )
         #: What the last sweep told; a row that falls due earlier is news.
         self._next_due = _NEVER
-        #: Whether the WAL has had its chance to take room.
-        self._allocated = False
 
     # The process
 
@@ -153,7 +131,7 @@ class SQLiteStore(Store):
         self._prepare()
         self._waiting.open()
         self._next_due = _NEVER
-        self._allocate()
+        self._allocation.take()
         # Two processes on two files is a mistake that only a comparison of their logs shows.
         _logger.info(
             "jobs are kept in %s (%s, SQLite %s)", self._path, self.identity, sqlite3.sqlite_version
@@ -188,26 +166,6 @@ class SQLiteStore(Store):
         self._prepare()
         self._peers.wakeups.forget()
         self._workers.register_again()
-
-    def _allocate(self) -> None:
-        """Have the WAL take room on the disk: so outcomes are kept also when the disk is full."""
-        if Path(f"{self._path}-wal").stat().st_size >= ALLOCATED:
-            return
-        self._allocated = True
-        try:
-            piece = "x" * _PIECE
-            pieces = [(number, piece) for number in range(ALLOCATED // _PIECE)]
-            self._write(lambda jobs: jobs.db.execute_many(_FILL, pieces), patience=_ALLOCATING)
-            self._write(lambda jobs: jobs.db.execute(_EMPTY), patience=_ALLOCATING)
-            self._writer.checkpoint()
-            self._write(lambda jobs: jobs.db.all("PRAGMA shrink_memory"), patience=_ALLOCATING)
-        except StoreFullError as error:
-            _logger.warning("%s", error)
-        except StoreBusyError:
-            self._allocated = False
-        except StoreCorruptError:
-            # What is not damaged can still be read, and who comes upon the rest says so.
-            _logger.warning("%s is damaged: no room was taken for its WAL", self._path)
 
     def register(self, worker: WorkerRecord) -> None:
         self._write(lambda jobs: self._workers.register(jobs.db, worker))
@@ -334,26 +292,11 @@ class SQLiteStore(Store):
     # Commands
 
     def command(self, job_id: str, command: Command) -> JobRecord:
-        record = self._write(lambda jobs: self._command(jobs, job_id, command), full=True)
+        record = self._write(
+            lambda jobs: carry_out(jobs, job_id, command, self._adding, self._large), full=True
+        )
         self._large.clean_up()
         return self._large.fetched(record)
-
-    def _command(self, jobs: Jobs, job_id: str, command: Command) -> JobRecord:
-        before = jobs.load(job_id)
-        if before is None:
-            raise JobNotFoundError(job_id)
-        after = commanded(before, command, jobs.now)
-        if isinstance(command, Discard):
-            jobs.discard(before)
-            # While its files are there.
-            return self._large.fetched(before)
-        if isinstance(command, Retry) and after.unique_key is not None:
-            holder = jobs.holder(after.unique_key, besides=job_id)
-            if holder is not None:
-                raise UniqueKeyTakenError(job_id, after.unique_key, holder.id)
-        if isinstance(command, Annotate):
-            self._adding.require_places(jobs, [after])
-        return jobs.save(before, after)
 
     def queue(self, name: str, command: QueueCommand) -> None:
         pause = "INSERT OR IGNORE INTO paused VALUES (?)"
@@ -406,8 +349,7 @@ class SQLiteStore(Store):
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         self._workers.look_after_locks()
         self._writer.look_after()
-        if not self._allocated:
-            self._allocate()
+        self._allocation.take_if_left()
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
         self._next_due = swept.next_due or _NEVER
@@ -435,16 +377,4 @@ class SQLiteStore(Store):
     def _find_ready(self, topics: Collection[str]) -> list[str]:
         """Return those of *topics* that have something; of no topics, all queues that do."""
         with self._read() as db:
-            jobs = Jobs(db, self._clock.now())
-            runnable = frozenset(runnable_queues(db))
-            return [each for each in topics or runnable if self._is_ready(jobs, each, runnable)]
-
-    def _is_ready(self, jobs: Jobs, topic: str, runnable: frozenset[str]) -> bool:
-        if topic in runnable:
-            return True
-        if topic == DUE:
-            return (jobs.next_due() or _NEVER) < self._next_due
-        if is_id(topic):
-            record = jobs.load(topic)
-            return record is None or record.state in FINISHED
-        return False
+            return ready(Jobs(db, self._clock.now()), topics, self._next_due)

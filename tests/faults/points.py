@@ -8,6 +8,7 @@ The library knows nothing of it. What a transaction is about is told from its st
 
 ===========  =====================================================
 ``add``      a job is inserted
+``direct``   a job is inserted as running
 ``claim``    a job becomes running
 ``settle``   a job becomes succeeded, failed, cancelled
 ``prune``    jobs are deleted
@@ -139,6 +140,8 @@ class Cursor(sqlite3.Cursor):
         match [word.upper() for word in text[:3]]:
             case ["INSERT", *_] if re.search(r"\binto\s+job\b", statement, re.IGNORECASE):
                 self.connection.about.add("add")
+                if "running" in values:
+                    self.connection.about.add("direct")
             case ["DELETE", "FROM", "JOB"]:
                 self.connection.about.add("prune")
             case ["CREATE" | "ALTER" | "DROP", *_]:

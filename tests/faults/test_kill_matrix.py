@@ -69,6 +69,27 @@ def test_a05_a07_a_worker_killed_on_its_way(
     ]
 
 
+@pytest.mark.parametrize(
+    ("point", "recovered"),
+    [
+        pytest.param("before_direct_commit", 0, id="before the commit"),
+        pytest.param("after_direct_commit", 1, id="after it"),
+    ],
+)
+def test_a05_a_process_killed_as_it_stores_what_it_claims(
+    scene: Scene, point: str, recovered: int
+) -> None:
+    """The thread that stood by never began: the job is not there, or runs in another process."""
+    dying = scene.start("both", FAULT=f"{point}:kill9:3")
+    assert dying.wait() == KILLED
+    scene.worker()
+    scene.wait_until_done(NOTICED)
+    verdict = scene.judge()
+    verdict.assert_held(duplicates=0)
+    assert verdict.recovered == recovered
+    assert scene.rows("SELECT total(crashes) FROM job") == [(recovered,)]
+
+
 def test_a06_a_worker_killed_in_its_task(scene: Scene) -> None:
     """Its job runs again, soon, in a worker that lives already."""
     dying = scene.worker(threads=1)

@@ -154,8 +154,8 @@ def test_a_thread_that_ends_passes_its_wake_on(sleep_on: None) -> None:
     store = MemoryStore(SystemClock())
     ran = threading.Event()
     stops, goes_on = NativeEngine(), NativeEngine()
-    stops.bind(lambda hint=None, more=None: Ran.REFUSED, store)
-    goes_on.bind(_take(store, ran), store)
+    stops.bind(_rest(store, threading.Event()), store)
+    goes_on.bind(_rest(store, ran), store)
     stops.serve(ServeOptions(1))
     until(lambda: store._waiters.any_for(["default"]))
     goes_on.serve(ServeOptions(1))
@@ -168,10 +168,13 @@ def test_a_thread_that_ends_passes_its_wake_on(sleep_on: None) -> None:
     goes_on.close(PATIENCE)
 
 
-def _take(store: MemoryStore, ran: threading.Event) -> Callable[..., Ran]:
-    def run(hint: object = None, more: object = None) -> Ran:
-        if store.stats():
-            ran.set()
+def _rest(store: MemoryStore, found: threading.Event) -> Callable[..., Ran]:
+    """Return what lies down, and tells whether it then finds a job that it may run."""
+
+    def run(hint: object, more: Callable[[], bool], patience: float) -> Ran:
+        store.wait((), patience)
+        if store.stats() and more():
+            found.set()
         return Ran.EMPTY
 
     return run
@@ -283,7 +286,7 @@ def test_what_falls_due_is_never_held_back(sooner: None, patient: Patient) -> No
 def test_a_thread_that_is_replaced_while_it_sleeps_ends() -> None:
     """Its job ended just before its time was up, and it has lain down since."""
     store, engine = MemoryStore(SystemClock()), NativeEngine()
-    engine.bind(lambda hint, more: Ran.EMPTY, store)
+    engine.bind(_rest(store, threading.Event()), store)
     engine.serve(ServeOptions(1))
     try:
         assert engine._group is not None

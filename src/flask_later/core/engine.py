@@ -37,10 +37,16 @@ class Run(Protocol):
     """Claim a job and run it, on the caller's thread.
 
     The exchange that settles it claims the next while ``more()`` holds; returns when nothing is
-    left or ``more()`` is false. Raises nothing that a task raised.
+    left or ``more()`` is false. Raises nothing that a task raised. With *patience*, it first sleeps
+    until there may be a job, at most so many seconds.
     """
 
-    def __call__(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran: ...
+    def __call__(
+        self,
+        hint: Hint | None = None,
+        more: Callable[[], bool] = never,
+        patience: float = 0.0,
+    ) -> Ran: ...
 
 
 @dataclass(frozen=True, slots=True)

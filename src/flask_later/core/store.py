@@ -50,10 +50,14 @@ MAX_PAGE = 1000
 
 
 class Added(NamedTuple):
-    """The stored record. ``created`` is False if it was there before, or its unique key was."""
+    """The stored record. ``created`` is False if it was there before, or its unique key was.
+
+    ``claimed``: a thread that stood by in this process has got it, so nobody need be told of it.
+    """
 
     record: JobRecord
     created: bool
+    claimed: bool = False
 
 
 class Swept(NamedTuple):
@@ -370,6 +374,15 @@ class Store(ABC):
         is finished or gone: then it returns at once. Of those who wait for a queue, :meth:`wake`
         wakes them; for a job, settling does. May return for no reason. No topics: any queue.
         """
+
+    def stand_by(self, worker: str, want: Want, timeout: float) -> Sequence[JobRecord]:
+        """Sleep as in :meth:`wait` for the queues of *want*; return what *worker* has got by then.
+
+        A store may claim a job for who stands by in the commit that adds it, by the same rules as
+        :meth:`exchange`. If nothing is returned, there may be something to claim all the same.
+        """
+        self.wait(want.queues or (), timeout)
+        return ()
 
     @abstractmethod
     def wake(self, topics: Collection[str]) -> None:

@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Sequence
 
-from flask_later.core.engine import Engine, Run, ServeOptions
+from flask_later.core.engine import Engine, Ran, Run, ServeOptions
 from flask_later.core.job import Hint
 from flask_later.core.store import Store
-from flask_later.errors import StoreError
 from flask_later.logs import Log
 from flask_later.runtime.threads import ThreadGroup, call_until_ended
 
@@ -59,27 +58,14 @@ class NativeEngine(Engine):
     def _work(self) -> None:
         while self._goes_on():
             try:
-                self._run(None, self._goes_on)
-                self._sleep()
+                if self._run(None, self._goes_on, _NAP) is Ran.REFUSED:
+                    # The end is near, or what serves has not begun.
+                    self._closing.wait(_PAUSE)
             except BaseException:
                 _logger.exception("a worker thread met an error that is not a task's; it goes on")
                 self._closing.wait(_PAUSE)
         # It may have been woken for a job that another has to take now.
         self._store.wake(self._queues)
-
-    def _sleep(self) -> None:
-        """Sleep until the store may have something. To lie down is to look."""
-        slept = _NAP
-        while slept >= _NAP and self._goes_on():
-            began = time.monotonic()
-            try:
-                self._store.wait(self._queues, _NAP)
-            except StoreError as error:
-                # Whoever claims meets it as well, and knows what to do about it.
-                _logger.warning("a worker thread could not wait for work. %s", error)
-                self._closing.wait(_PAUSE)
-                return
-            slept = time.monotonic() - began
 
     def _goes_on(self) -> bool:
         # A thread that was replaced while it was stuck takes no more.

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 from flask_later.core.exchange import Handover, Outcome, Want, never_began
+from flask_later.core.job import JobRecord
 from flask_later.core.store import Store
 from flask_later.errors import StoreCorruptError, StoreError
 from flask_later.logs import Log
@@ -49,6 +50,15 @@ class Asking:
                 return handover
             if not outcomes:
                 return Handover()
+
+    def stand_by(self, want: Want, timeout: float) -> Sequence[JobRecord]:
+        """Sleep until there may be something; return what has been claimed already."""
+        try:
+            return self._store.stand_by(self._worker, want, timeout)
+        except StoreError as error:
+            # Whoever claims meets it as well, and knows what to do about it.
+            self._pause(error, False)
+            return ()
 
     def _pause(self, error: StoreError, outcomes: bool) -> None:
         """Sleep, longer each time: without that, all threads would ask on and on."""

@@ -132,10 +132,15 @@ class Lifecycle:
         """Whether what ran in this process was told to stop: nobody should wait for it."""
         return self._stopped and self._pid == os.getpid()
 
-    def run(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran:
+    def run(
+        self,
+        hint: Hint | None = None,
+        more: Callable[[], bool] = never,
+        patience: float = 0.0,
+    ) -> Ran:
         """Run a job on this process' worker: what the engine is bound to."""
         process = self.current()
-        return Ran.REFUSED if process is None else process.worker.run(hint, more)
+        return Ran.REFUSED if process is None else process.worker.run(hint, more, patience)
 
     def _first_request(self, environ: Mapping[str, Any]) -> Callbacks:
         self._complain(environ)

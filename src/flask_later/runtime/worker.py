@@ -182,10 +182,15 @@ class Worker:
 
     # What engines call
 
-    def run(self, hint: Hint | None = None, more: Callable[[], bool] = never) -> Ran:
+    def run(
+        self,
+        hint: Hint | None = None,
+        more: Callable[[], bool] = never,
+        patience: float = 0.0,
+    ) -> Ran:
         """Claim a job and run it: see :class:`~flask_later.core.engine.Run`."""
         try:
-            return self._claim_and_run(hint, more)
+            return self._claim_and_run(hint, more, patience)
         except StoreCorruptError as error:
             self.give_up(error)
             return Ran.REFUSED
@@ -202,11 +207,14 @@ class Worker:
         self._state.engine.close(0.0)
         self.on_damage()
 
-    def _claim_and_run(self, hint: Hint | None, more: Callable[[], bool]) -> Ran:
+    def _claim_and_run(self, hint: Hint | None, more: Callable[[], bool], patience: float) -> Ran:
         if self._stopping.is_set() or not self._is_ours(hint):
             return Ran.REFUSED
         self.register()
-        claimed = self._exchange([], self._want_one._replace(prefer=hint)).claimed
+        want = self._want_one._replace(prefer=hint)
+        claimed = self._asking.stand_by(want, patience) if patience else ()
+        if not claimed and (not patience or more()):
+            claimed = self._exchange([], want).claimed
         if not claimed:
             return Ran.EMPTY
         hand: Hand[_Ending] = Hand()

@@ -115,8 +115,8 @@ class LargeTexts:
     def fetched_added(self, records: Sequence[JobRecord], added: Sequence[Added]) -> list[Added]:
         """Return what became of *records*, which were *added* with or without references."""
         return [
-            Added(record, True) if created else Added(self.fetched(stored), False)
-            for record, (stored, created) in zip(records, added, strict=True)
+            Added(record, True, claimed) if created else Added(self.fetched(stored), False)
+            for record, (stored, created, claimed) in zip(records, added, strict=True)
         ]
 
     def fetched_handover(self, handover: Handover) -> Handover:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from flask_later.core.clock import Clock
 from flask_later.core.job import is_id
 from flask_later.stores.lock import PatientLock
+
+from .seats import Seat
 
 #: What those who named no topic wait for: any queue.
 ANY = "@any"
@@ -29,11 +31,18 @@ _LOOKS = 0.05
 class _Waiter:
     """A thread that sleeps. It has a condition of its own, so that a hint does not wake a herd."""
 
-    __slots__ = ("condition", "goes_on", "has_more", "topics", "woken_for")
+    __slots__ = ("condition", "goes_on", "has_more", "seat", "topics", "woken_for")
 
-    def __init__(self, condition: threading.Condition, topics: Collection[str]) -> None:
+    def __init__(
+        self,
+        condition: threading.Condition,
+        topics: Collection[str],
+        seat: Seat[Any] | None = None,
+    ) -> None:
         self.condition = condition
         self.topics = topics
+        #: Where it can be handed a job.
+        self.seat = seat
         #: The queue whose hint has woken it.
         self.woken_for: str | None = None
         #: Whether its queue was hinted at again before it was back.
@@ -125,13 +134,15 @@ class Waiters:
         topics: Collection[str],
         timeout: float,
         notice: Callable[[], None] | None = None,
+        seat: Seat[Any] | None = None,
     ) -> None:
         """Sleep until woken or *timeout* seconds are over. The caller holds the lock.
 
-        *notice* is called before that, when everybody can see that this thread waits.
+        *notice* is called before that, when everybody can see that this thread waits. Its *seat*
+        may be reserved then.
         """
         self._looked.pop(threading.get_ident(), None)
-        waiter = _Waiter(threading.Condition(self._lock), topics or (ANY,))
+        waiter = _Waiter(threading.Condition(self._lock), topics or (ANY,), seat)
         for topic in waiter.topics:
             self._waiting.setdefault(topic, {})[waiter] = None
         if notice is not None:
@@ -153,6 +164,22 @@ class Waiters:
                 coming.has_more = True
             elif not (self._looks_again() and self._hold(topic)):
                 self._wake_one(topic)
+
+    def reserve(self, queue: str) -> Seat[Any] | None:
+        """Wake one waiter of *queue* and reserve its seat, if a hint would wake one that has one.
+
+        Who has reserved it is not to hint at what was claimed. The caller holds the lock.
+        """
+        waiter = self._oldest(queue)
+        if waiter is None or waiter.seat is None:
+            return None
+        if queue in self._coming or self._looks_again():
+            return None
+        seat = waiter.seat
+        seat.reserve()
+        self._looked[seat.thread] = _Look(time.monotonic(), 1, False, False)
+        self._wake_one(queue)
+        return seat
 
     def wake_all(self, topic: str) -> None:
         """Wake everybody who waits for *topic*. The caller holds the lock."""
@@ -233,15 +260,18 @@ class Waiters:
         return True
 
     def _wake_one(self, queue: str, *, goes_on: bool = False) -> None:
-        waiting = self._waiting.get(queue) or self._waiting.get(ANY)
-        if waiting:
-            # The oldest; it leaves at once, so that the next hint wakes the next one.
-            waiter = next(iter(waiting))
+        waiter = self._oldest(queue)
+        if waiter is not None:
+            # It leaves at once, so that the next hint wakes the next one.
             self._forget(waiter)
             waiter.woken_for = queue
             waiter.has_more = waiter.goes_on = goes_on
             self._coming[queue] = waiter
             waiter.condition.notify_all()
+
+    def _oldest(self, queue: str) -> _Waiter | None:
+        waiting = self._waiting.get(queue) or self._waiting.get(ANY)
+        return next(iter(waiting)) if waiting else None
 
     def _pass_on(self, waiter: _Waiter) -> None:
         """Wake the next one for the hints that came while *waiter* was on its way."""

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Collection, Generator
+from typing import Any
 
 from flask_later.core.clock import Clock, SystemClock
 from flask_later.core.job import is_id
@@ -14,6 +15,7 @@ from flask_later.errors import StoreError
 
 from .listener import Listener
 from .peers import IDS, Peers, announced_as
+from .seats import Seat
 from .waiters import ANY, Waiters
 
 #: Seconds that a thread sleeps at most where nothing can listen for it.
@@ -73,8 +75,8 @@ class Waiting:
             listener.close()
             self._withdraw()
 
-    def wait(self, topics: Collection[str], timeout: float) -> None:
-        """See :meth:`flask_later.core.store.Store.wait`."""
+    def wait(self, topics: Collection[str], timeout: float, seat: Seat[Any] | None = None) -> None:
+        """See :meth:`flask_later.core.store.Store.wait`; *seat* may be reserved meanwhile."""
         if timeout <= 0:
             return
         self._forget_parent()
@@ -85,7 +87,21 @@ class Waiting:
         with self._lock:
             ready = self._find(topics)
             if not ready or self._waiters.has_just_missed(ready):
-                self._waiters.wait(topics, timeout, listener.notice if listener else None)
+                notice = listener.notice if listener else None
+                self._waiters.wait(topics, timeout, notice, seat)
+
+    def is_awaited(self, queue: str) -> bool:
+        """Whether a thread of this process waits for *queue*, or one of its parent did."""
+        return self._waiters.any_for((queue,))
+
+    def reserve(self, queue: str) -> Seat[Any] | None:
+        """Return the seat of a thread here that a hint at *queue* would wake; it is woken.
+
+        Whoever reserves it has to give it something, or nothing, in the end.
+        """
+        self._forget_parent()
+        with self._lock:
+            return self._waiters.reserve(queue)
 
     def wake(self, topics: Collection[str]) -> None:
         """See :meth:`flask_later.core.store.Store.wake`. Where nobody waits here, tell others."""

@@ -95,11 +95,12 @@ def store(state: AppState, records: Sequence[JobRecord]) -> list[Job[Any]]:
             "keep jobs for the processes that serve: LATER_STORE = 'sqlite:///later.sqlite3'",
         )
     added = state.store.add(records)
-    stored = [record for record, created in added if created]
-    _hint(state, stored)
-    for record in stored:
-        signals.send(signals.job_enqueued, state.app, job=record)
-    return [Job(record, state, not created) for record, created in added]
+    # Nobody need hear of what somebody has got.
+    _hint(state, [record for record, created, claimed in added if created and not claimed])
+    for record, created, _ in added:
+        if created:
+            signals.send(signals.job_enqueued, state.app, job=record)
+    return [Job(record, state, not created) for record, created, _ in added]
 
 
 def _hint(state: AppState, stored: Sequence[JobRecord]) -> None:

@@ -18,7 +18,7 @@ from flask_later import JobState
 from flask_later.core.clock import VirtualClock
 from flask_later.core.exchange import NOTHING, Claim, Succeeded, Want
 from flask_later.core.job import Discard, JobRecord
-from flask_later.core.store import Limits, Store
+from flask_later.core.store import Added, Limits, Store
 from flask_later.errors import MalformedPayloadError, QueueFullError, StoreError
 from flask_later.stores.large import LARGE
 from flask_later.stores.sqlite import SQLiteStore
@@ -60,7 +60,7 @@ def finish(store: Store, result: str = TEXT) -> JobRecord:
 def test_large_texts_lie_in_files(store: SQLiteStore, path: Path) -> None:
     """Whoever reads the job does not see that."""
     record = large()
-    assert list(store.add([record])) == [(record, True)]
+    assert list(store.add([record])) == [Added(record, True)]
     assert store.get([record.id]) == {record.id: record}
     (running,) = store.exchange("w", (), Want(1)).claimed
     assert running.payload == TEXT
@@ -120,10 +120,10 @@ def test_what_is_not_stored_leaves_no_file(store: SQLiteStore, path: Path) -> No
     """A duplicate, or one job too many; the first job keeps its file."""
     first = large(unique_key="k")
     store.add([first])
-    assert list(store.add([large(unique_key="k")])) == [(first, False)]
+    assert list(store.add([large(unique_key="k")])) == [Added(first, False)]
     with pytest.raises(QueueFullError):
         store.add([large(), large()])
-    assert list(store.add([first])) == [(first, False)]
+    assert list(store.add([first])) == [Added(first, False)]
     assert [store.tick("t", START, large()) for _ in range(2)] == [True, False]
     kept = {name.partition("/")[0] for name in files_of(store, path)}
     assert kept == {record.id for record in store.find().records}
@@ -169,7 +169,7 @@ def test_the_files_follow_a_store_that_was_taken_away(store: SQLiteStore, path: 
         path.with_name(path.name + suffix).unlink()
     before = store.identity
     record = large()
-    assert list(store.add([record])) == [(record, True)]
+    assert list(store.add([record])) == [Added(record, True)]
     assert store.identity != before
     assert store.get([record.id])[record.id] == record
 

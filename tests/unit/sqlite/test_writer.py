@@ -11,7 +11,7 @@ from tests.unit.sqlite.files import raw
 
 from flask_later.core.clock import SystemClock
 from flask_later.core.job import Cancel
-from flask_later.core.store import Limits
+from flask_later.core.store import Added, Limits
 from flask_later.errors import JobNotFoundError, QueueFullError, StoreBusyError, StoreError
 from flask_later.stores.sqlite import SQLiteStore
 from flask_later.stores.sqlite.jobs import Jobs
@@ -136,7 +136,7 @@ def test_the_answers_are_those_of_the_transaction_that_was_committed(
         threads = queued(
             writer, lambda: store.add([record]), lambda: writer.write(spoil, full=False)
         )
-    assert threads[0].end().answer == [(record, True)]
+    assert threads[0].end().answer == [Added(record, True)]
     assert store.stats()[0].paused is False
 
 

@@ -195,7 +195,7 @@ class SQLStore(Store):
     ) -> Sequence[Added]:
         def over() -> None:
             # Committed or rolled back, as a whole or in part: what is there tells.
-            there = self.get(record.id for record, created in added if created)
+            there = self.get(answer.record.id for answer in added if answer.created)
             if there:
                 committed([*there.values()])
 

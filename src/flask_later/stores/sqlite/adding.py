@@ -28,8 +28,8 @@ class Adding:
     def add(self, jobs: Jobs, rows: Sequence[NewRow], mine: set[int]) -> list[Added]:
         """Store *rows*; return what is there in their places.
 
-        :param mine: those that an earlier try of the same call has stored, if its commit went
-            through although nobody could say so.
+        :param mine: the places of those that an earlier try of the same call has stored, if its
+            commit went through although nobody could say so.
         :raises QueueFullError: before anything is written, so that nobody who shares the commit is
             held up.
         :raises PrincipalQueueFullError: likewise.
@@ -39,7 +39,7 @@ class Adding:
         bound = [row.record for row in rows if row.record.principal is not None]
         if bound:
             self.require_places(jobs, (each for each in bound if not _existing(jobs, each)))
-        return [_add_one(jobs, row, mine) for row in rows]
+        return [_add_one(jobs, place, row, mine) for place, row in enumerate(rows)]
 
     def require_places(self, jobs: Jobs, new: Iterable[JobRecord]) -> None:
         """Refuse *new* if more jobs of one principal would wait than may.
@@ -58,15 +58,15 @@ class Adding:
             raise QueueFullError(jobs.pending, self._max_pending, len(new))
 
 
-def _add_one(jobs: Jobs, row: NewRow, mine: set[int]) -> Added:
+def _add_one(jobs: Jobs, place: int, row: NewRow, mine: set[int]) -> Added:
     record = row.record
     existing = None if record.unique_key is None else _existing(jobs, record)
     if existing is None and not jobs.insert(row):
         existing = jobs.load(record.id)
     if existing is None:
-        mine.add(id(row))
+        mine.add(place)
         return Added(record, True)
-    return Added(existing, id(row) in mine and existing.id == record.id)
+    return Added(existing, place in mine and existing.id == record.id)
 
 
 def _existing(jobs: Jobs, record: JobRecord) -> JobRecord | None:

@@ -215,6 +215,14 @@ class Connection:
         except UnicodeEncodeError:
             return self._run(statement, values).rowcount
 
+    def insert(self, statement: str, values: Sequence[Any]) -> int | None:
+        """Run *statement* and return the number of the row it stored, or None if it did not."""
+        try:
+            cursor = self._raw.execute(statement, values)
+        except UnicodeEncodeError:
+            cursor = self._run(statement, values)
+        return cursor.lastrowid if cursor.rowcount == 1 else None
+
     def execute_many(self, statement: str, rows: Sequence[Sequence[Any]]) -> int:
         """Run *statement* with each of *rows* and return the number of rows that all changed."""
         try:

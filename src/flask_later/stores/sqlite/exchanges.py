@@ -61,6 +61,11 @@ class Exchanges:
         settled = done.settled
         return Handover(claimed, settled.done, settled.stale, [*settled.cancelled, *done.over])
 
+    def take(self, held: Held) -> None:
+        """Note that this is in hand now, claimed otherwise."""
+        record = held.record
+        self._in_hand.take([(Claim(record.id, record.fence), held)])
+
     def keep_only(self, holding: Collection[Claim]) -> None:
         """Forget all attempts but those."""
         self._in_hand.keep_only(holding)

@@ -109,6 +109,8 @@ class Jobs:
         self.gone: list[str] = []
         #: The earliest instant at which one of the jobs that now wait for their time falls due.
         self.earliest: datetime | None = None
+        #: The number of the row that was stored last.
+        self.newest = 0
         self._more_pending = 0
         #: By how much the number of the last row has grown.
         self._more_numbers = 0
@@ -174,8 +176,10 @@ class Jobs:
 
     def insert(self, row: NewRow) -> bool:
         """Store the record of *row*, unless its id is there."""
-        if self.db.execute(_insert(row.names), row.values) != 1:
+        number = self.db.insert(_insert(row.names), row.values)
+        if number is None:
             return False
+        self.newest = number
         self._more_numbers += 1
         self._more_pending += row.record.state in PENDING
         self._remember(row.record)

@@ -46,6 +46,7 @@ from flask_later.logs import Log
 from flask_later.stores.columns import from_micros, to_micros
 from flask_later.stores.files import Files
 from flask_later.stores.large import LargeTexts, is_large
+from flask_later.stores.seats import Seat
 from flask_later.stores.waiting import Waiting
 
 from . import notes as news
@@ -54,9 +55,10 @@ from .adding import Adding
 from .allocation import Allocation
 from .commands import carry_out
 from .connection import Connection, Connections
+from .direct import DirectClaim
 from .exchanges import Exchanges
 from .file_system import Room
-from .jobs import HELD_BY, Jobs, read_tally
+from .jobs import HELD_BY, Held, Jobs, read_tally
 from .peers import Peers
 from .preparing import prepare
 from .ready import ready
@@ -230,12 +232,16 @@ class SQLiteStore(Store):
         mine: set[int] = set()
 
         def add(jobs: Jobs) -> list[Added]:
-            added = self._adding.add(jobs, rows, mine)
-            # Whoever hears of them has to wait for this transaction, and finds them then.
-            self._waiting.foretell(queues)
+            added = direct.add(jobs, rows, mine)
+            if not direct.has_claimed:
+                # Whoever hears of them has to wait for this transaction, and finds them then.
+                self._waiting.foretell(queues)
             return added
 
-        return self._write(add, full=True)
+        with DirectClaim(self._adding, self._waiting, self._workers) as direct:
+            added = self._write(add, full=True)
+            direct.is_committed = True
+        return added
 
     def tick(self, schedule: str, due_at: datetime, record: JobRecord) -> bool:
         self._room.require(self._path)
@@ -370,6 +376,15 @@ class SQLiteStore(Store):
 
     def wait(self, topics: Collection[str], timeout: float) -> None:
         self._waiting.wait(topics, timeout)
+
+    def stand_by(self, worker: str, want: Want, timeout: float) -> Sequence[JobRecord]:
+        seat: Seat[Held] = Seat(worker)
+        self._waiting.wait(want.queues or (), timeout, seat)
+        held = seat.take()
+        if held is None:
+            return ()
+        self._exchanges.take(held)
+        return [self._large.fetched(held.record)]
 
     def wake(self, topics: Collection[str]) -> None:
         self._waiting.wake(topics)

@@ -26,6 +26,7 @@ from .pruning import PruningContract
 from .reading import ReadingContract
 from .rehinting import RehintingContract
 from .settling import SettlingContract
+from .standing_by import StandingByContract
 from .sweeping import SweepingContract
 from .ticking import TickingContract
 from .uniqueness import UniquenessContract
@@ -50,5 +51,6 @@ class StoreContract(
     TickingContract,
     ReadingContract,
     WaitingContract,
+    StandingByContract,
 ):
     """Subclass it in a test file as ``Test...``, with a ``store`` fixture that opens yours."""

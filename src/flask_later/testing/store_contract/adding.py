@@ -6,7 +6,7 @@ import pytest
 
 from flask_later.core.exchange import Succeeded
 from flask_later.core.job import Cancel, JobState
-from flask_later.core.store import Limits, Store
+from flask_later.core.store import Added, Limits, Store
 from flask_later.errors import QueueFullError
 from flask_later.testing.records import make_full_record, make_record
 
@@ -18,7 +18,7 @@ class AddingContract(ContractBase):
         """What add has answered is there for all who share the store."""
         record = make_record()
         (added,) = store.add([record])
-        assert added == (record, True)
+        assert added == Added(record, True)
         assert other.get([record.id]) == {record.id: record}
 
     def test_adding_nothing_does_nothing(self, store: Store) -> None:
@@ -50,7 +50,7 @@ class AddingContract(ContractBase):
         twin = make_record(unique_key=text)
         store.add([record])
         assert now_of(store, record) == record
-        assert store.add([twin])[0] == (record, False)
+        assert store.add([twin])[0] == Added(record, False)
         assert [job.id for job in claim(store, worker, 5, (text,))] == [record.id]
 
     def test_unique_keys_are_compared_to_the_letter(self, store: Store) -> None:
@@ -64,14 +64,14 @@ class AddingContract(ContractBase):
         record = make_record()
         store.add([record])
         (running,) = claim(store, worker)
-        assert list(store.add([record])) == [(running, False)]
+        assert list(store.add([record])) == [Added(running, False)]
         assert now_of(store, record) == running
 
     def test_the_same_id_twice_in_a_batch_is_one_job(self, store: Store) -> None:
         """The first of them is stored."""
         record = make_record()
         added = store.add([record, record._replace(task="another")])
-        assert list(added) == [(record, True), (record, False)]
+        assert list(added) == [Added(record, True), Added(record, False)]
 
     def test_answers_come_in_the_order_of_the_records(self, store: Store) -> None:
         """Also where some were there before."""
@@ -96,13 +96,13 @@ class AddingContract(ContractBase):
         """A second job with the key is not stored; the answer is the first."""
         first, second = make_record(unique_key="k", state=state), make_record(unique_key="k")
         store.add([first])
-        assert list(store.add([second])) == [(first, False)]
+        assert list(store.add([second])) == [Added(first, False)]
         assert is_gone(store, second)
 
     def test_a_unique_key_holds_within_a_batch(self, store: Store) -> None:
         """The first of the batch is stored."""
         first, second = make_record(unique_key="k"), make_record(unique_key="k")
-        assert list(store.add([first, second])) == [(first, True), (first, False)]
+        assert list(store.add([first, second])) == [Added(first, True), Added(first, False)]
 
     def test_a_finished_job_gives_its_unique_key_back(self, store: Store, worker: str) -> None:
         """Once it has ended, however it did, another job may take the key."""

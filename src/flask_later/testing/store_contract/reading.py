@@ -17,7 +17,16 @@ from flask_later.core.job import (
     StopReason,
     glance_at,
 )
-from flask_later.core.store import MAX_PAGE, JobFilter, Limits, Page, Pause, QueueStats, Store
+from flask_later.core.store import (
+    MAX_PAGE,
+    Added,
+    JobFilter,
+    Limits,
+    Page,
+    Pause,
+    QueueStats,
+    Store,
+)
 from flask_later.testing.records import START, make_full_record, make_record
 
 from .base import ContractBase, PatientClock, attempt, claim, now_of, put, settle, start
@@ -82,8 +91,8 @@ class ReadingContract(ContractBase):
         """However a store keeps them, also in the answer to a discard."""
         arguments, result = (f'"{letter * 200_000}"' for letter in "ar")
         record = make_record(payload=arguments, unique_key="k")
-        assert list(store.add([record])) == [(record, True)]
-        assert list(store.add([make_record(unique_key="k")])) == [(record, False)]
+        assert list(store.add([record])) == [Added(record, True)]
+        assert list(store.add([make_record(unique_key="k")])) == [Added(record, False)]
         (running,) = claim(store, worker)
         assert running.payload == arguments
         settle(store, worker, Succeeded(attempt(running), result))

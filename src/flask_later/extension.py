@@ -28,7 +28,7 @@ from flask_later.runtime.log_records import install_record_factory
 from flask_later.runtime.process import Process, make_process
 from flask_later.runtime.service_definitions import ServiceDefinitions
 from flask_later.runtime.services import Services
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 from flask_later.tasks import enqueue
 from flask_later.tasks.group import TaskGroup
 from flask_later.tasks.job import Job, read

@@ -18,7 +18,7 @@ from flask_later.errors import (
     OutsideAppContextError,
 )
 from flask_later.runtime.lifecycle import Lifecycle
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.runtime.resident import resident_bytes
 from flask_later.runtime.supervisor import Supervisor
 from flask_later.runtime.tether import Tether
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 from flask_later.runtime.worker_process import DAMAGED, Bounds, WorkerProcess
 from flask_later.tasks.state import KEY, AppState
 

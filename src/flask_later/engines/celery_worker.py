@@ -21,7 +21,7 @@ from flask_later.errors import StoreError
 from flask_later.logs import Log
 from flask_later.runtime.lifecycle import Lifecycle
 from flask_later.runtime.threads import start_thread
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 
 _logger = Log(__name__)
 

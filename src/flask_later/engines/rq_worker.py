@@ -29,7 +29,7 @@ from flask_later.errors import StoreError, UnsupportedError
 from flask_later.logs import Log
 from flask_later.runtime.app_finder import find_app
 from flask_later.runtime.threads import start_thread
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 
 _logger = Log(__name__)
 

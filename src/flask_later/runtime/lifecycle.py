@@ -27,7 +27,7 @@ from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.part import Part
 from flask_later.runtime.process import Process
 from flask_later.runtime.surroundings import complaints, ends_with_response
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 from flask_later.tasks.opening import ProcessLock
 from flask_later.tasks.state import AppState
 

@@ -8,7 +8,8 @@ from flask_later.runtime.callbacks import Callbacks
 from flask_later.runtime.maintenance import Maintenance
 from flask_later.runtime.service_definitions import ServiceDefinitions
 from flask_later.runtime.services import Services
-from flask_later.runtime.worker import Worker, WorkerOptions
+from flask_later.runtime.worker import Worker
+from flask_later.runtime.worker_options import WorkerOptions
 from flask_later.tasks.state import AppState
 
 

@@ -5,28 +5,29 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_later import signals
-from flask_later.config import Settings
 from flask_later.core.engine import Ran, ServeOptions, never
 from flask_later.core.exchange import NOTHING, Claim, Handover, Outcome, Released, Want
 from flask_later.core.job import Hint, JobRecord, StopReason
 from flask_later.core.states import has_last_chance
-from flask_later.core.store import DUE, WorkerRecord
+from flask_later.core.store import DUE
 from flask_later.errors import StoreCorruptError, StoreError
 from flask_later.logs import Log
 from flask_later.runtime import execution
 from flask_later.runtime.announcing import Announcer
 from flask_later.runtime.asking import Asking
+from flask_later.runtime.at_work import AtWork, Running
 from flask_later.runtime.beats import Beats
 from flask_later.runtime.execution import Call, Ended
 from flask_later.runtime.hand import GATHER, Hand, Pace, Watch
 from flask_later.runtime.loading import load
+from flask_later.runtime.losses import count_lost
+from flask_later.runtime.worker_options import WorkerOptions
 from flask_later.tasks.current import Attempt
 from flask_later.tasks.state import AppState
 
@@ -35,40 +36,12 @@ if TYPE_CHECKING:
 
 _logger = Log(__name__)
 
-#: Seconds between two looks whether it is a job's turn that runs alone of its kind.
-_TURN = 0.05
-
-
-class _Running(NamedTuple):
-    """An attempt in hand, with what its timeout needs."""
-
-    attempt: Attempt
-    record: JobRecord
-    call: Call
-    thread: threading.Thread
-    started: float
-
 
 class _Ending(NamedTuple):
     """An attempt that has ended, and is not settled yet."""
 
     record: JobRecord
     ended: Ended
-
-
-class WorkerOptions(NamedTuple):
-    """What one process takes, and how much of it at a time."""
-
-    threads: int
-    #: In strict order; None for any queue.
-    queues: tuple[str, ...] | None = None
-    #: What people see in place of the name of the machine.
-    name: str = ""
-
-    @classmethod
-    def of(cls, settings: Settings) -> WorkerOptions:
-        """What a process does that serves requests as well."""
-        return cls(settings.threads, settings.queues)
 
 
 class Worker:
@@ -87,12 +60,12 @@ class Worker:
         self._lock = threading.Lock()
         self._registered = False
         self._stopping = threading.Event()
+        self._at_work = AtWork(self._clock, self._stopping)
         self._asking = Asking(self._store, self.id, self._stopping)
         self._announcer = Announcer(state.app, self._clock)
-        self._beats = Beats(self._store, self.id, self._clock, self._attempts, self._unbegun)
-        self._running: dict[Claim, _Running] = {}
-        #: What each thread is at, also after its attempt was taken from it.
-        self._at_work: dict[Claim, _Running] = {}
+        self._beats = Beats(
+            self._store, self.id, self._clock, self._at_work.attempts, self._unbegun
+        )
         self._counter = itertools.count(1)
         #: Attempts that have ended so far.
         self.ended = 0
@@ -110,7 +83,7 @@ class Worker:
 
     def stop(self) -> None:
         self._stopping.set()
-        for running in [*self._running.values()]:
+        for running in self._at_work.in_hand:
             running.attempt.ask_to_stop(StopReason.SHUTDOWN)
         self._store.wake(())
 
@@ -118,11 +91,11 @@ class Worker:
         """Wait for the attempts in hand, then give back those that are left."""
         self._state.engine.close(max(0.0, deadline - time.monotonic()))
         self._watch_hands.end(deadline)
-        left = [running for running in [*self._running.values()] if running.attempt.disown()]
+        left = [running for running in self._at_work.in_hand if running.attempt.disown()]
         # Who has never registered has nothing to give back; a damaged file takes nothing back.
         released = self._release(left) if self._registered and self.damage is None else 0
         self.close_loops()
-        lost = 0 if self._store.durable else self._count_lost()
+        lost = 0 if self._store.durable else count_lost(self._store)
         signals.send(
             signals.worker_stopped, self._state.app, worker=self.id, released=released, lost=lost
         )
@@ -130,20 +103,19 @@ class Worker:
     @property
     def is_busy(self) -> bool:
         """Whether it has attempts in hand."""
-        return bool(self._running)
+        return self._at_work.is_busy
 
     @property
     def stuck(self) -> tuple[str, ...]:
         """The jobs whose time was up, and whose threads still run."""
-        taken = [*self._at_work.items()]
-        return tuple(each.record.id for claim, each in taken if claim not in self._running)
+        return self._at_work.stuck
 
     def close_loops(self) -> None:
         """Close the event loops that ran coroutines, but for those of threads that are stuck."""
         if self._loops is not None:
             self._loops.close()
 
-    def _release(self, left: Sequence[_Running]) -> int:
+    def _release(self, left: Sequence[Running]) -> int:
         for running in left:
             _logger.warning(
                 "job %s (%s) still runs while its process ends; it is given back",
@@ -164,21 +136,6 @@ class Worker:
             claim = running.attempt.claim
             self._announce(running.record, Ended(Released(claim)), handover)
         return len(handover.done)
-
-    def _count_lost(self) -> int:
-        pending = sum(
-            count
-            for queue in self._store.stats()
-            for state, count in queue.counts.items()
-            if state in ("queued", "scheduled", "running")
-        )
-        if pending:
-            _logger.warning(
-                "jobs are lost with the memory store of this process: %d. "
-                "LATER_STORE = 'sqlite:///later.sqlite3' keeps them",
-                pending,
-            )
-        return pending
 
     # What engines call
 
@@ -287,19 +244,8 @@ class Worker:
             return
         with self._lock:
             if not self._registered:
-                self._store.register(self._record())
+                self._store.register(self.options.record(self.id, self._clock.now()))
                 self._registered = True
-
-    def _record(self) -> WorkerRecord:
-        options = self.options
-        return WorkerRecord(
-            self.id,
-            options.name or platform.node(),
-            os.getpid(),
-            self._clock.now(),
-            options.queues,
-            options.threads,
-        )
 
     def _run(self, record: JobRecord, hand: Hand[_Ending]) -> None:
         """Run *record*, and put its outcome into *hand*."""
@@ -310,13 +256,13 @@ class Worker:
         attempt = self._attempt(record, call)
         alone = has_last_chance(record)
         started = math.inf if alone else self._clock.monotonic()
-        running = _Running(attempt, record, call, threading.current_thread(), started)
-        self._running[attempt.claim] = self._at_work[attempt.claim] = running
+        running = Running(attempt, record, call, threading.current_thread(), started)
+        self._at_work.take(running)
         settling = False
         try:
             if self._stopping.is_set():
                 attempt.ask_to_stop(StopReason.SHUTDOWN)
-            if alone and not self._begin_alone(running):
+            if alone and not self._at_work.begin_alone(running):
                 self._settle([], [record])
                 return
             if record.timeout is not None:
@@ -332,28 +278,12 @@ class Worker:
             if settling:
                 hand.end(_Ending(record, ended))
         finally:
-            self._at_work.pop(attempt.claim)
+            self._at_work.leave(attempt.claim)
             if not settling and attempt.disown():
                 # Interrupted.
-                self._running.pop(attempt.claim, None)
+                self._at_work.drop(attempt.claim)
             self.ended = ended_so_far = next(self._counter)
             self.on_ended(ended_so_far)
-
-    def _begin_alone(self, running: _Running) -> bool:
-        """Wait until no other job here has its last chance; returns False if the stop came first.
-
-        Meanwhile it is in hand, and its time does not run.
-        """
-        claim = running.attempt.claim
-        while not self._stopping.is_set():
-            with self._lock:
-                others = [*self._running.values()]
-                if not any(has_last_chance(o.record) and o.started < math.inf for o in others):
-                    began = running._replace(started=self._clock.monotonic())
-                    self._running[claim] = self._at_work[claim] = began
-                    return True
-            self._stopping.wait(_TURN)
-        return False
 
     def _run_coroutine(self, coroutine: Coroutine[Any, Any, Any], attempt: Attempt) -> Any:
         with self._lock:
@@ -393,7 +323,7 @@ class Worker:
         finally:
             # Until it is settled it is in hand: beats must not leave it out.
             for outcome in outcomes:
-                self._running.pop(outcome.claim, None)
+                self._at_work.drop(outcome.claim)
         # Whoever they were given back for has no hint at them.
         stopped = [record for record, ended in endings if isinstance(ended.outcome, Released)]
         if back or stopped:
@@ -411,7 +341,7 @@ class Worker:
         return handover
 
     def _announce(self, record: JobRecord, ended: Ended, handover: Handover) -> None:
-        running = self._running.get(ended.outcome.claim)
+        running = self._at_work.get(ended.outcome.claim)
         progress = None if running is None else running.attempt.latest_progress
         self._announcer.ended(record, ended, handover, progress)
 
@@ -420,7 +350,7 @@ class Worker:
     @property
     def needs_beat(self) -> bool:
         """Whether something is in hand, or nobody has told the store for a while that it is not."""
-        return bool(self._running) or self._beats.is_due
+        return self.is_busy or self._beats.is_due
 
     def beat(self) -> None:
         """Tell the store what is in hand, and the attempts in hand what the store says."""
@@ -431,9 +361,6 @@ class Worker:
         if self._beats.may_tell_news:
             self.beat()
 
-    def _attempts(self) -> dict[Claim, Attempt]:
-        return {each.attempt.claim: each.attempt for each in [*self._running.values()]}
-
     def _unbegun(self) -> Iterator[Claim]:
         for hand in self._watch_hands.hands:
             yield from (Claim(record.id, record.fence) for record in hand.claimed)
@@ -442,21 +369,15 @@ class Worker:
 
     def watch(self) -> float | None:
         """Take away the attempts whose time is up; return seconds to the next deadline."""
-        left: list[float] = []
-        for running in [*self._running.values()]:
-            timeout = running.record.timeout
-            if timeout is None:
-                continue
-            remaining = running.started + timeout - self._clock.monotonic()
-            if remaining > 0:
-                left.append(remaining)
-            elif running.attempt.disown():
-                self._time_out(running, timeout)
-        return min(left, default=None)
+        overdue, next_in = self._at_work.overdue()
+        for running in overdue:
+            if running.attempt.disown():
+                self._time_out(running)
+        return next_in
 
-    def _time_out(self, running: _Running, timeout: float) -> None:
+    def _time_out(self, running: Running) -> None:
         record = running.record
-        error = TimeoutError(f"The attempt took longer than its timeout of {timeout:g} s.")
+        error = TimeoutError(f"The attempt took longer than its timeout of {record.timeout:g} s.")
         _logger.warning("job %s (%s): %s", record.id, record.task, error)
         running.attempt.ask_to_stop(StopReason.TIMEOUT)
         ended = execution.judge(

@@ -14,7 +14,7 @@ from flask_later.runtime.lifecycle import Lifecycle
 from flask_later.runtime.process import Process
 from flask_later.runtime.resident import resident_bytes
 from flask_later.runtime.tether import News, Order, Tether
-from flask_later.runtime.worker import WorkerOptions
+from flask_later.runtime.worker_options import WorkerOptions
 
 _logger = Log(__name__)
 

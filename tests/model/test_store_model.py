@@ -59,7 +59,7 @@ from flask_later.core.job import (
     UniqueUntil,
     hints_to,
 )
-from flask_later.core.states import rescued, settled_once
+from flask_later.core.states import has_crashed, rescued_together, settled_once
 from flask_later.core.store import BEAT, LEASE, Pause, Store, WorkerRecord
 from flask_later.errors import LaterError
 from flask_later.stores.memory import MemoryStore
@@ -74,13 +74,19 @@ T = TypeVar("T")
 class MortalMemoryStore(MemoryStore):
     """A memory store whose workers can die before it does."""
 
-    def bury(self, dead: set[str]) -> list[Hint]:
-        """Rescue the attempts of the *dead*; return hints to those that run again."""
+    def bury(self, dead: set[str]) -> tuple[int, list[Hint]]:
+        """Rescue the attempts of the *dead*; return how many of them count as crashes, and hints to
+        those that run again.
+        """
         with self._lock:
             rows = [row for worker in dead for row in self._jobs.rows.running(worker)]
-            for row in rows:
-                self._jobs.put(row, rescued(row.record, self._clock.now()))
-            return hints_to(self.identity, (row.record for row in rows))
+            rows.sort(key=lambda row: row.seq)
+            lost = [row.record for row in rows]
+            pairs = [*zip(lost, rescued_together(lost, self._clock.now()), strict=True)]
+            for row, (_, after) in zip(rows, pairs, strict=True):
+                self._jobs.put(row, after)
+            crashes = sum(has_crashed(before, after) for before, after in pairs)
+            return crashes, hints_to(self.identity, (after for _, after in pairs))
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -333,13 +339,14 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self, known: dict[str, str]) -> None:
         oldest = self.clock.monotonic() - self.silent_for
         dead = self.died | {worker for worker, beat in self.beats.items() if beat < oldest}
-        crashed = [claim for claim, holder in self.held.items() if holder in dead]
+        taken = [claim for claim, holder in self.held.items() if holder in dead]
         ours, theirs = (store.sweep(100, known) for store in self.stores)
-        hints = [*theirs.hints, *self.memory.bury(dead)]
-        assert (ours.rescued, ours.next_due) == (len(crashed), theirs.next_due)
+        crashes, again = self.memory.bury(dead)
+        hints = [*theirs.hints, *again]
+        assert (ours.rescued, ours.next_due) == (crashes, theirs.next_due)
         assert plain(ours.hints) == plain(hints)
         assert list(ours.expired) == list(theirs.expired)
-        for claim in crashed:
+        for claim in taken:
             del self.held[claim]
         self.beats.update(dict.fromkeys(dead, -inf))
         self.died.clear()

@@ -322,7 +322,8 @@ def test_fault_12_a_job_that_kills_its_process_is_failed_in_the_end(
     job = store_job(tmp_path, "deadly", key)
     store_jobs(tmp_path, "quick", other)
     worker = start("--threads=1")
-    wait_for_row(tmp_path, job, "failed", 3, 3, 0)
+    # Three starts, and pauses between them that grow.
+    wait_until(lambda: row(tmp_path, job) == ("failed", 3, 3, 0), lambda: worker.log, 3 * PATIENCE)
     worker.events.wait_for("task-ran", key=other)
     assert len(worker.events.find("task-began", key=key)) == 3
 

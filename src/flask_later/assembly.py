@@ -15,7 +15,7 @@ from flask_later.core.engine import Engine, Run
 from flask_later.core.job import JobState
 from flask_later.core.store import Limits, Store
 from flask_later.errors import InvalidSettingError, NotInstalledError, UnsupportedError
-from flask_later.errors.words import closest
+from flask_later.errors.words import about_address, closest
 from flask_later.runtime.loading import load
 from flask_later.tasks.enqueue import require_durable
 from flask_later.tasks.opening import ProcessLock
@@ -92,7 +92,7 @@ def _make_store(app: Flask, settings: Settings, clock: Clock) -> Store:
             near = closest(kind, _STORES).removesuffix(".")
             raise InvalidSettingError(
                 "LATER_STORE",
-                f"of the kind {kind!r}",
+                about_address(address),
                 "memory://, sqlite:///path, postgresql://user:password@host/database or "
                 f"mysql://user:password@host/database{near and '.' + near}",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, cast
 
@@ -38,16 +38,18 @@ class Settings:
     #: Where jobs are kept: ``memory://``, ``sqlite:///path``, relative to the instance folder, or a
     #: database: ``postgresql://user:password@host/database``, ``mysql://...``.
     #: None: the SQLite file, or the memory under ``TESTING``.
-    store: str | None = None
+    #: Not shown, as it may hold a password.
+    store: str | None = field(default=None, repr=False)
     #: What a job survives once ``enqueue`` has returned: ``power``, a power cut, or ``process``,
     #: the end of any process.
     durability: str = "power"
     #: Bytes that the disk has to keep free; below that, jobs are refused with ``StoreFullError``.
     min_free: int = 64 * 1024 * 1024
-    #: Who brings work to the workers: ``native``, our own threads, ``celery``.
+    #: Who brings work to the workers: ``native``, our own threads, ``celery`` or ``rq``.
     engine: str = "native"
     #: The URL of the engine's broker, or the app's own object for it; the native engine has none.
-    broker: Any = None
+    #: Not shown either.
+    broker: Any = field(default=None, repr=False)
     #: Jobs that one process runs at a time.
     threads: int = 4
     #: Whether processes that serve requests also run jobs. None: with the native engine they do.
@@ -113,7 +115,7 @@ class Settings:
         :raises UnknownSettingError: for a key that does not exist.
         :raises InvalidSettingError: for a value that it cannot have.
         """
-        known = {PREFIX + field.name.upper(): field.name for field in fields(cls)}
+        known = {PREFIX + each.name.upper(): each.name for each in fields(cls)}
         given = {key: value for key, value in config.items() if key.startswith(PREFIX)}
         for key in given:
             if key not in known:

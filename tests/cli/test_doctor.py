@@ -119,6 +119,15 @@ def test_a_store_that_cannot_be_used(shop: Shop, read: Read, tmp_path: Path) -> 
     assert "it is not a SQLite file" in told(read("doctor", code=1), "error")
 
 
+def test_a_database_that_is_not_there(shop: Shop, run: Run) -> None:
+    """It is said once, though nothing else can be looked at either."""
+    shop.app.config["LATER_STORE"] = "postgresql://shop:correct-horse@127.0.0.1:9/shop"
+    refused = run("doctor", code=1).output
+    assert refused.count("cannot be reached") == 1
+    assert "postgresql://shop:***@127.0.0.1:9/shop" in refused
+    assert "correct-horse" not in refused
+
+
 def test_a_memory_store(shop: Shop, read: Read) -> None:
     """It is fit for one process only."""
     shop.app.config["LATER_STORE"] = "memory://"

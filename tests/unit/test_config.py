@@ -338,6 +338,17 @@ def test_an_unknown_store_or_engine_is_refused_at_the_first_use(
     assert hint in str(refusal.value)
 
 
+@pytest.mark.parametrize("address", ["u:s3cret@h/d", "postgresql:/u:s3cret@h/d"])
+def test_an_address_without_its_scheme_is_not_shown(address: str) -> None:
+    """There may be a password in it."""
+    app, later = Flask("shop"), Later()
+    app.config["LATER_STORE"] = address
+    later.init_app(app)
+    with app.app_context(), pytest.raises(InvalidSettingError, match="is no address") as refusal:
+        later.job("0" * 32)
+    assert "s3cret" not in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("address", "module"),
     [("postgresql://u:s3cret@h/d", "psycopg"), ("mariadb://u:s3cret@h/d", "pymysql")],

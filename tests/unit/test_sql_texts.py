@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from flask_later.core.store import DUE
 from flask_later.errors import InvalidSettingError, StoreDeniedError, StoreUnavailableError
 from flask_later.stores.peers import IDS, announced_as
 from flask_later.stores.sql.address import parse, place_of
+from flask_later.stores.sql.connections import Connections
 from flask_later.stores.sql.messages import messages_of, topics_of
 from flask_later.stores.sql.texts import escaped, unescaped
 from flask_later.stores.sql.trouble import Trouble, kind_of, reason_of, translate
@@ -66,8 +68,6 @@ def test_each_kind_of_address_has_one_driver(address: str, driver: str) -> None:
     "address",
     [
         f"postgresql://u:{SECRET}@h",
-        f"postgresql+psycopg2://u:{SECRET}@h/d",
-        f"mysql+mysqldb://u:{SECRET}@h/d",
         f"postgresql://u:{SECRET}@h:port/d",
         f"postgresql//u:{SECRET}",
     ],
@@ -78,6 +78,23 @@ def test_an_address_that_is_none_is_refused_without_its_password(address: str) -
         parse(address)
     assert SECRET not in str(refusal.value)
     assert "postgresql://user:password@host/database" in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", ["postgresql+psycopg2", "mysql+mysqldb"])
+def test_another_driver_is_refused_by_its_name(kind: str) -> None:
+    """Each kind of server has one."""
+    with pytest.raises(InvalidSettingError, match=rf"of the kind '{re.escape(kind)}'") as refusal:
+        parse(f"{kind}://u:{SECRET}@h/d")
+    assert SECRET not in str(refusal.value)
+    assert "postgresql://" in str(refusal.value)
+
+
+def test_an_option_that_the_driver_does_not_know_is_refused() -> None:
+    """At the start, and by its name alone."""
+    with pytest.raises(InvalidSettingError, match=r"option 'ssl_cat'.*\?ssl_ca=") as refusal:
+        Connections(parse(f"mysql://u:{SECRET}@h/d?ssl_cat={SECRET}"), 1, 1.0)
+    assert SECRET not in str(refusal.value)
+    Connections(parse("mysql://u@h/d?ssl_ca=/db.pem&ssl_check_hostname=false"), 1, 1.0).close()
 
 
 def test_the_place_is_shown_without_what_is_secret() -> None:

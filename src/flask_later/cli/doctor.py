@@ -99,7 +99,7 @@ def _store(state: AppState) -> Iterator[Finding]:
     except LaterError as error:
         # What can be seen from outside may say why.
         yield Finding("error", str(error))
-        yield from store.examine()
+        yield from _told(store.examine())
         return
     yield Finding("ok", f"store: {store.place} ({store.identity})")
     if store.reach == "process":
@@ -108,12 +108,17 @@ def _store(state: AppState) -> Iterator[Finding]:
             "each process has a memory store of its own, and its jobs die with it",
             "Set LATER_STORE = 'sqlite:///later.sqlite3'.",
         )
-    yield from store.examine()
+    yield from _told(store.examine())
     for part in (_engine, _workers, _jobs, _clock):
-        try:
-            yield from part(state)
-        except LaterError as error:
-            yield Finding("error", str(error))
+        yield from _told(part(state))
+
+
+def _told(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Yield *findings*, and an error of the store that ends them."""
+    try:
+        yield from findings
+    except LaterError as error:
+        yield Finding("error", str(error))
 
 
 def _engine(state: AppState) -> Iterator[Finding]:

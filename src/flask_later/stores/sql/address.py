@@ -6,6 +6,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from flask_later.errors import InvalidSettingError
+from flask_later.errors.words import about_address
 
 #: What the kinds of addresses are to SQLAlchemy. A driver may be named; it is always the same.
 _DRIVERS = {
@@ -16,6 +17,7 @@ _DRIVERS = {
     "mariadb": "mysql+pymysql",
     "mariadb+pymysql": "mysql+pymysql",
 }
+_SHORTEST = ("postgresql://...", "mysql://...", "mariadb://...")
 _EXPECTED = (
     "an address such as postgresql://user:password@host/database or "
     "mysql://user:password@host/database, in which @ : / of a password are written %40 %3A %2F"
@@ -31,7 +33,9 @@ def parse(address: str) -> URL:
         url = make_url(address)
     except (ArgumentError, ValueError):
         raise InvalidSettingError("LATER_STORE", "no address", _EXPECTED) from None
-    if url.drivername not in _DRIVERS or not url.database:
+    if url.drivername not in _DRIVERS:
+        raise InvalidSettingError("LATER_STORE", about_address(address), " or ".join(_SHORTEST))
+    if not url.database:
         raise InvalidSettingError("LATER_STORE", "an address without a database", _EXPECTED)
     url = url.set(drivername=_DRIVERS[url.drivername])
     if url.drivername.startswith("mysql"):

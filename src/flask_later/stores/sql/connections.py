@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 
+from flask_later.errors import InvalidSettingError
+
+_OPTION = "?ssl_ca=/etc/ssl/db.pem"
 #: Seconds to wait for a server that does not answer at all.
 CONNECT_TIMEOUT = 5
 #: Seconds for which a transaction waits for a lock, and at most lies idle: a process that is
@@ -76,6 +80,7 @@ class Connections:
             hide_parameters=True,
             connect_args={name: ours[name] for name in ours if name not in url.query},
         )
+        _require_known_options(self._engine)
         self._reading: Engine = self._engine
         if self.is_postgresql:
             event.listen(self._engine, "connect", _set_up)
@@ -143,6 +148,20 @@ class Connections:
             # They are the parent's as well: what is said in their end would end them there.
             self._pid = os.getpid()
             self._engine.dispose(close=False)
+
+
+def _require_known_options(engine: Engine) -> None:
+    """Refuse what stands behind the ? that the driver does not take, before it does so itself.
+
+    :raises InvalidSettingError: then. (libpq reads more than it names, and has a word for it.)
+    """
+    _, given = engine.dialect.create_connect_args(engine.url)
+    known = signature(engine.dialect.loaded_dbapi.connect).parameters
+    if any(each.kind is Parameter.VAR_KEYWORD for each in known.values()):
+        return
+    if strangers := sorted({*given} - {*known}):
+        value = f"an address with the option {strangers[0]!r}, which the driver does not know"
+        raise InvalidSettingError("LATER_STORE", value, f"options such as {_OPTION}")
 
 
 def _set_up(connection: Any, _: object) -> None:

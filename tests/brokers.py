@@ -102,6 +102,7 @@ class Redis(Broker):
     """Keeps nothing: once it is killed, it has forgotten all."""
 
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    password: str = ""
 
     @property
     def command(self) -> Sequence[str]:
@@ -110,10 +111,12 @@ class Redis(Broker):
         return [
             *(server, "--port", str(self.port), "--bind", HOST, "--dir", str(self.folder)),
             *("--save", "", "--databases", str(DATABASES)),
+            *(("--requirepass", self.password) if self.password else ()),
         ]
 
     def url(self, database: int = 0) -> str:
-        return f"redis://{HOST}:{self.port}/{database}"
+        who = f":{self.password}@" if self.password else ""
+        return f"redis://{who}{HOST}:{self.port}/{database}"
 
     def new_url(self) -> str:
         """Return the URL of a database that nobody has used."""
@@ -183,10 +186,10 @@ class RabbitMQ(Broker):
 
 
 @contextmanager
-def running_redis(folder: Path) -> Iterator[Redis]:
+def running_redis(folder: Path, password: str = "") -> Iterator[Redis]:
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed: make services")
-    yield from _running(Redis(folder))
+    yield from _running(Redis(folder, password=password))
 
 
 @contextmanager

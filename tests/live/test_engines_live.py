@@ -183,7 +183,7 @@ def test_a_job_without_a_hint_runs(name: str, make_site: MakeSite, tmp_path: Pat
     key = new_key()
     done = site.flask("store-job", key, broker=f"{scheme}://127.0.0.1:9/0")
     assert done.returncode == 0, done.stderr
-    assert "does not answer" in done.stderr
+    assert "cannot be used" in done.stderr
     worker = site.work()
     worker.events.wait_for("task-ran", key=key)
 
@@ -236,6 +236,57 @@ def takers(url: str) -> list[str]:
         return [worker.name for worker in found if "default" in worker.queue_names()]
 
 
+@pytest.mark.parametrize("name", ["celery", "celery-processes", "rq", "rq-processes"])
+def test_a_database_that_dies_loses_no_job(name: str, make_site: MakeSite) -> None:
+    """In the middle of a job, whose outcome is kept; who enqueues meanwhile is told."""
+    with closing(databases.start("postgresql")) as database:
+        site = make_site(name)
+        site.settings = {**site.settings, "store": database.url}
+        server, worker = site.serve(), site.work()
+        key, later_key = new_key(), new_key()
+        job = site.enqueue(server, "patient", key)
+        server.events.wait_for("task-began", key=key)
+        database.kill()
+        with server.client() as client:
+            assert client.post(f"/jobs/quick/{later_key}").status == 500
+        assert "cannot be reached" in server.log
+        worker.open_gate(key)
+        server.events.wait_for("task-ended", key=key)
+        database.start()
+        wait_until(
+            lambda: site.is_in_state(server, job, "succeeded"), lambda: worker.log, timeout=90
+        )
+        assert databases.PASSWORD not in server.log + worker.log
+
+
+@pytest.mark.parametrize("name", ["celery", "rq"])
+def test_a_worker_for_one_queue_of_many_needs_their_names(name: str, make_site: MakeSite) -> None:
+    """It ends at once, in place of starting processes that end, again and again."""
+    refused = make_site(name).flask("later", "worker", "--queues", "mail")
+    assert refused.returncode == 1
+    assert "Set LATER_QUEUES to a list" in refused.stderr
+    assert "ended with exit code" not in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["celery", "celery-processes", "rq", "rq-processes"])
+def test_a_worker_without_its_database_says_so(name: str, make_site: MakeSite) -> None:
+    """Ours ends with the reason; a library's own stays, says it in a line, and tries again."""
+    site = make_site(name)
+    store = f"postgresql://later:{databases.PASSWORD}@127.0.0.1:9/later"
+    worker = Worker(
+        folder=site.folder, settings={**site.settings, "store": store}, command=site.way.command
+    )
+    with worker:
+        wait_until(lambda: "cannot be reached" in worker.log, lambda: worker.log)
+        if site.way.command is OURS:
+            assert worker.wait() == 1
+        else:
+            assert worker.runs
+    assert "postgresql://later:***@127.0.0.1:9/later" in worker.log
+    assert databases.PASSWORD not in worker.log
+    assert "Traceback" not in worker.log
+
+
 @pytest.mark.parametrize("name", ["celery", "celery-rabbitmq", "rq"])
 def test_doctor_looks_at_the_broker(name: str, make_site: MakeSite) -> None:
     """Whether it answers, who takes the hints, and for which store."""
@@ -255,7 +306,7 @@ def test_doctor_looks_at_the_broker(name: str, make_site: MakeSite) -> None:
     scheme = str(site.settings["broker"]).partition("://")[0]
     broken = site.flask("later", "doctor", broker=f"{scheme}://u:correct-horse@127.0.0.1:9/0")
     assert broken.returncode == 1
-    assert "does not answer" in broken.stdout
+    assert "cannot be used" in broken.stdout
     assert "correct-horse" not in broken.stdout + broken.stderr
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -19,7 +22,9 @@ from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import SystemClock
 from flask_later.core.engine import Engine, ServeOptions
 from flask_later.core.job import Hint
+from flask_later.engines.brokered import BrokeredEngine
 from flask_later.engines.celery import CeleryEngine
+from flask_later.engines.celery_threads import TaskPool
 from flask_later.engines.native import NativeEngine
 from flask_later.engines.rq import RQEngine
 from flask_later.errors import InvalidSettingError, UnsupportedError
@@ -50,6 +55,12 @@ def state_of(store: bool = True, **config: Any) -> AppState:
 
 def engine_of(**config: Any) -> Engine:
     return state_of(**config).engine
+
+
+def place_of(**config: Any) -> str:
+    engine = engine_of(**config)
+    assert isinstance(engine, BrokeredEngine)
+    return engine.place
 
 
 @pytest.fixture
@@ -107,6 +118,46 @@ def test_a_broker_that_cannot_be_is_refused(engine: str, broker: object, message
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "broker",
+    [
+        f"u:{SECRET}@localhost/0",
+        f"redis:/u:{SECRET}@localhost/0",
+        f"redis://u:{SECRET}@localhost:{SECRET}/0",
+        f"redis://u:{SECRET}/{SECRET}@localhost/0",
+        f"redis://u:12/{SECRET}@localhost/0",
+        f"redis://u@localhost/0;redis://u:12/{SECRET}@localhost/0",
+        f"redis://[u:{SECRET}@localhost/0",
+    ],
+)
+def test_what_is_no_address_is_not_shown(engine: str, broker: str) -> None:
+    """Nor in the traceback: somebody's password has a / in it, or the scheme is missing."""
+    with pytest.raises(InvalidSettingError, match=r"LATER_BROKER is no address.*%2F") as caught:
+        engine_of(ENGINE=engine, BROKER=broker)
+    assert SECRET not in "".join(format_exception(caught.value))
+
+
+@pytest.mark.parametrize("broker", ["memory://", "filesystem://", f"sqs://k:{SECRET}@"])
+def test_a_broker_that_was_not_tried_is_refused(broker: str) -> None:
+    """Most of what Celery knows besides is for one process. (An app's own Celery may have it.)"""
+    with pytest.raises(InvalidSettingError, match=r"of the kind .*redis://\.\.\. or amqp://"):
+        engine_of(ENGINE="celery", BROKER=broker)
+
+
+def test_settings_show_no_password() -> None:
+    """They may end up in a log."""
+    store, broker = f"postgresql://u:{SECRET}@h/d", f"redis://u:{SECRET}@h/0"
+    assert SECRET not in repr(state_of(ENGINE="rq", STORE=store, BROKER=broker).settings)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_place_of_a_broker_has_no_password(engine: str) -> None:
+    """It is what messages say."""
+    assert SECRET not in place_of(ENGINE=engine, BROKER=f"redis://u:{SECRET}@localhost:1/2")
+    assert place_of(ENGINE=engine, BROKER="redis://localhost:1/2") == "redis://localhost:1/2"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("store", ["memory://", "sqlite:///later.sqlite3"])
 def test_a_store_that_workers_cannot_see_is_refused(engine: str, store: str, tmp_path: Any) -> None:
     """It names both keys."""
@@ -127,6 +178,8 @@ def test_celery_with_pickle_is_refused(content: list[str]) -> None:
 def test_one_queue_of_many_needs_their_names(engine: str) -> None:
     """Without LATER_QUEUES the broker has one queue for all."""
     made = engine_of(ENGINE=engine, BROKER="redis://localhost")
+    with pytest.raises(UnsupportedError, match="LATER_QUEUES"):
+        made.check(ServeOptions(1, ("mail",)))
     with pytest.raises(UnsupportedError, match="LATER_QUEUES"):
         made.serve(ServeOptions(1, ("mail",)))
 
@@ -207,7 +260,7 @@ def test_a_closed_port_costs_nothing(engine: str, caplog: pytest.LogCaptureFixtu
     began = time.monotonic()
     state.engine.deliver([Hint(state.store.identity, "default", "job", 0)])
     assert time.monotonic() - began < 1.0
-    assert len([record for record in caplog.records if "does not answer" in record.message]) == 1
+    assert len([record for record in caplog.records if "cannot be used" in record.message]) == 1
     assert SECRET not in caplog.text
 
 
@@ -227,3 +280,14 @@ def test_a_broker_that_never_answers_costs_two_seconds_once(
     for _ in range(100):
         state.engine.deliver([Hint(state.store.identity, "default", "job", 0)])
     assert time.monotonic() - began < 0.5
+
+
+def test_a_worker_that_is_stopped_before_it_starts_leaves_nothing_open() -> None:
+    """Its pool is made long before it begins."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pool = TaskPool(1)
+        pool.end_worker()
+        del pool
+        gc.collect()
+    assert [each for each in caught if "socket" in str(each.message)] == []

@@ -12,6 +12,7 @@ from flask import Flask
 from flask.cli import ScriptInfo, pass_script_info
 
 from flask_later.config import queue_name, seconds
+from flask_later.core.engine import ServeOptions
 from flask_later.errors import (
     InvalidSettingError,
     ManualModeError,
@@ -103,6 +104,7 @@ def work(
             bounds = Bounds(max_jobs, max_memory and max_memory * 2**20)
             sys.exit(_work(app, state, options, bounds, shutdown_timeout, child))
         _require_a_real_store(state)
+        state.engine.check(ServeOptions(options.threads, options.queues))
         _log_start(state, options, processes)
     except StoreCorruptError as error:
         raise _DamagedStore(str(error)) from error
@@ -188,7 +190,7 @@ def _log_to_stderr() -> None:
 
 def _log_start(state: AppState, options: WorkerOptions, processes: int) -> None:
     _logger.info(
-        "Flask-Later %s works for app %r: %d x %d threads, queues %s, store %s (%s)",
+        "Flask-Later %s works for app %r: %d x %d threads, queues %s, store %s (%s)%s",
         version("Flask-Later"),
         state.app.name,
         processes,
@@ -196,4 +198,5 @@ def _log_start(state: AppState, options: WorkerOptions, processes: int) -> None:
         ", ".join(options.queues) if options.queues else "all",
         state.store.place,
         state.store.identity,
+        f", broker {state.engine.place}" if state.engine.place else "",
     )

@@ -67,6 +67,8 @@ class Engine(ABC):
 
     #: What a store must be visible to.
     requires_reach: ClassVar[Reach]
+    #: Where hints pass through, for people to read: never with a password. Empty for nowhere.
+    place: str = ""
 
     @abstractmethod
     def bind(self, run: Run, store: Store) -> None:
@@ -77,6 +79,12 @@ class Engine(ABC):
         """Bring *hints* to whoever works, after the commit, within two seconds.
 
         Never raises because somebody is out of reach: the store has the jobs.
+        """
+
+    def check(self, options: ServeOptions) -> None:  # noqa: B027 - most can do all of it
+        """Refuse what :meth:`serve` could not do, before any process is started for it.
+
+        :raises UnsupportedError: then.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from flask_later.core.job import Hint
 from flask_later.core.store import Finding, Store
 from flask_later.engines.draining import Drains
 from flask_later.engines.relay import Line, Relay
+from flask_later.engines.restarts import Restarts
 from flask_later.errors import UnsupportedError
 
 #: The broker queue of all hints where LATER_QUEUES names none.
@@ -55,8 +56,10 @@ class BrokeredEngine(Engine):
         """Make a connection through which hints are sent."""
 
     @abstractmethod
-    def make_worker(self, threads: int, queues: Sequence[str], name: str) -> HintWorker:
-        """Make a worker that takes hints from the broker's *queues*."""
+    def make_worker(
+        self, restarts: Restarts, threads: int, queues: Sequence[str], name: str
+    ) -> HintWorker:
+        """Make a worker that takes hints from the broker's *queues*, by *restarts*."""
 
     @abstractmethod
     def workers(self) -> Mapping[str, Collection[str]]:
@@ -76,10 +79,14 @@ class BrokeredEngine(Engine):
             [hint for hint in hints if self._queues is None or hint.queue in self._queues]
         )
 
+    def check(self, options: ServeOptions) -> None:
+        self._broker_queues(options.queues)
+
     def serve(self, options: ServeOptions) -> None:
         queues = self._broker_queues(options.queues)
         # By its name people see whose jobs it runs.
-        self._worker = self.make_worker(options.threads, queues, self._worker_name)
+        restarts = Restarts(self._look, self.place)
+        self._worker = self.make_worker(restarts, options.threads, queues, self._worker_name)
         self._worker.start()
 
     def replace(self, thread: threading.Thread) -> None:
@@ -96,18 +103,23 @@ class BrokeredEngine(Engine):
 
     def examine(self) -> Iterator[Finding]:
         try:
-            self.make_line().close()
+            self._look()
             workers = self.workers()
         except Exception as error:
             yield Finding(
                 "error",
-                f"the broker {self.place} does not answer ({type(error).__name__}: {error})",
-                "Start it, or correct LATER_BROKER. Until then jobs are stored and wait.",
+                f"the broker {self.place} cannot be used ({type(error).__name__}: {error})",
+                "Start it, or correct host, user and password in LATER_BROKER. Until then jobs are "
+                "stored and wait.",
             )
             return
         yield Finding("ok", f"broker: {self.place}, with {len(workers)} workers")
         yield from self._examine_queues(workers)
         yield from self._examine_stores(workers)
+
+    def _look(self) -> None:
+        """Raise what is wrong with the broker."""
+        self.make_line().close()
 
     def _examine_queues(self, workers: Mapping[str, Collection[str]]) -> Iterator[Finding]:
         for queue in self.broker_queues:

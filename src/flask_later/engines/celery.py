@@ -9,25 +9,19 @@ Celery does to it costs a moment and no job.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from celery import Celery
-from celery.worker import WorkController
-from kombu.asynchronous import set_event_loop
 
 from flask_later.core.engine import Run
 from flask_later.core.job import Hint
 from flask_later.core.store import Store
+from flask_later.engines.address import require_address
 from flask_later.engines.brokered import DEFAULT_QUEUE, BrokeredEngine
-from flask_later.engines.celery_pool import TaskPool
-from flask_later.errors import InvalidSettingError, NotInstalledError, UnsupportedError
-from flask_later.errors.words import closest, with_article
-from flask_later.logs import Log
-from flask_later.runtime.threads import start_thread
-
-_logger = Log(__name__)
+from flask_later.engines.celery_threads import CeleryThreads
+from flask_later.engines.restarts import Restarts
+from flask_later.errors import NotInstalledError, UnsupportedError
 
 #: The one task that Celery knows.
 TASK = "flask_later.hint"
@@ -37,11 +31,7 @@ _YEARS = 10 * 365 * 86_400
 _CONNECT, _ANSWER = 1.0, 1.0
 #: For a connection through which a hint is sent: it goes on without.
 _ONE_TRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-#: Seconds until a worker that has ended by itself is started again.
-_PAUSE = 1.0
-#: Held while a worker makes its event loop, of which the process knows one.
-_loops = threading.Lock()
-_SCHEMES = ("redis", "rediss", "sentinel", "amqp", "amqps")
+_KINDS = ("redis", "amqp", "rediss", "amqps", "pyamqp", "redis+socket")
 
 
 class CeleryEngine(BrokeredEngine):
@@ -85,8 +75,10 @@ class CeleryEngine(BrokeredEngine):
     def make_line(self) -> _Line:
         return _Line(self)
 
-    def make_worker(self, threads: int, queues: Sequence[str], name: str) -> _Worker:
-        return _Worker(self.celery, threads, queues, name)
+    def make_worker(
+        self, restarts: Restarts, threads: int, queues: Sequence[str], name: str
+    ) -> CeleryThreads:
+        return CeleryThreads(self.celery, restarts, threads, queues, name)
 
     def workers(self) -> Mapping[str, Collection[str]]:
         found = self.celery.control.inspect(timeout=_CONNECT).active_queues() or {}
@@ -108,9 +100,13 @@ class _Line:
         self._connection = celery.connection_for_write(
             connect_timeout=_CONNECT, heartbeat=0, transport_options={**timeouts, **_ONE_TRY}
         )
-        self._producer = celery.amqp.Producer(self._connection)
-        for name in engine.broker_queues:
-            self._producer.maybe_declare(celery.amqp.queues[name])
+        try:
+            self._producer = celery.amqp.Producer(self._connection)
+            for name in engine.broker_queues:
+                self._producer.maybe_declare(celery.amqp.queues[name])
+        except BaseException:
+            self.close()
+            raise
 
     def send(self, hint: Hint) -> None:
         queue = self._engine.broker_queue(hint.queue)
@@ -129,70 +125,12 @@ class _Line:
         self._connection.release()
 
 
-class _Worker:
-    """Celery's worker on threads of this process, until it is stopped."""
-
-    def __init__(self, celery: Celery, threads: int, queues: Sequence[str], name: str) -> None:
-        self._celery = celery
-        self._threads = threads
-        self._queues = queues
-        self._name = name
-        self._controller: Any = None
-        self._stopping = threading.Event()
-
-    def start(self) -> None:
-        self._thread = start_thread("later-celery", self._work)
-
-    def stop(self, timeout: float) -> None:
-        self._stopping.set()
-        if self._controller is not None:
-            self._controller.pool.end_worker()
-        self._thread.join(timeout)
-
-    def replace(self, thread: threading.Thread) -> None:
-        if self._controller is not None:
-            self._controller.pool.replace(thread)
-
-    def _work(self) -> None:
-        while not self._stopping.is_set():
-            self._controller = self._make()
-            if self._stopping.is_set():
-                return
-            # It tries again by itself while the broker is away.
-            self._controller.start()
-            if not self._stopping.wait(_PAUSE):
-                _logger.error("the Celery worker of this process has ended; it is started again")
-
-    def _make(self) -> WorkController:
-        with _loops:
-            # It takes the loop that is there, which would be that of another worker.
-            set_event_loop(None)
-            return WorkController(
-                app=self._celery,
-                hostname=f"{self._name}{threading.get_native_id()}@%h",
-                pool=TaskPool,
-                concurrency=self._threads,
-                queues=self._queues,
-                prefetch_multiplier=1,
-                task_events=False,
-                use_eventloop=True,
-                without_gossip=True,
-                without_mingle=True,
-            )
-
-
 def _celery(broker: object) -> Celery:
     if isinstance(broker, Celery):
         return broker
-    if not isinstance(broker, str):
-        raise InvalidSettingError(
-            "LATER_BROKER",
-            with_article(type(broker).__name__),
-            "the URL of a broker, or the app's own Celery",
-        )
     return Celery(
         "flask_later",
-        broker=broker,
+        broker=require_address(broker, _KINDS, "Celery"),
         set_as_current=False,
         config_source={
             "accept_content": ["json"],
@@ -210,19 +148,14 @@ def _celery(broker: object) -> Celery:
 def _place(celery: Celery) -> str:
     """Return where the broker is, without a password.
 
-    :raises InvalidSettingError: if there is no such kind of broker.
     :raises NotInstalledError: if the library for it is missing.
     """
     try:
         connection = celery.connection_for_write()
-        connection.transport  # noqa: B018 - it is looked up by its name now
+        place = cast("str", connection.as_uri())
     except ImportError as error:
         raise NotInstalledError("LATER_BROKER", error.name or "redis", "celery") from error
-    except KeyError:
-        kind = str(celery.conf.broker_url).partition("://")[0]
-        expected = f"redis://... or amqp://...{closest(kind, _SCHEMES)}".removesuffix(".")
-        raise InvalidSettingError("LATER_BROKER", f"of the kind {kind!r}", expected) from None
-    return cast("str", connection.as_uri())
+    return place if connection.password else place.replace("//:**@", "//")
 
 
 def _require_json(celery: Celery) -> None:

@@ -111,8 +111,8 @@ class CeleryProcess:
         while not self._stopping.is_set():
             try:
                 self._lifecycle.host(self._options)
-            except StoreError:
-                _logger.exception("the store cannot be opened; trying again in %g s", _PAUSE)
+            except StoreError as error:
+                _logger.warning("this worker cannot begin yet, and tries again. %s", error)
                 self._stopping.wait(_PAUSE)
             else:
                 return

@@ -220,8 +220,8 @@ class _Sender:
         self._resume_at = time.monotonic() + pause
         self._hang_up()
         _logger.warning(
-            "the broker %s does not answer (%s: %s); jobs are stored, and workers are told of them "
-            "once it does. Trying again in %g s",
+            "the broker %s cannot be used (%s: %s); jobs are stored, and workers are told of them "
+            "once it can. Trying again in %g s. See: flask later doctor",
             self._place,
             type(error).__name__,
             error,

@@ -23,8 +23,9 @@ from rq import get_current_job
 from rq.serializers import JSONSerializer
 
 from flask_later.core.job import Hint
-from flask_later.engines.rq import RQEngine, serving
+from flask_later.engines.rq import RQEngine
 from flask_later.engines.rq_registration import RegisteredWorker
+from flask_later.engines.rq_threads import serving
 from flask_later.errors import StoreError, UnsupportedError
 from flask_later.logs import Log
 from flask_later.runtime.app_finder import find_app
@@ -40,10 +41,14 @@ def take(store: str, queue: str, job_id: str, fence: int) -> None:
     """Work off a hint: on a thread of ours, or in a process that RQ has forked for it."""
     hint = Hint(store, queue, job_id, fence)
     drains = serving.get()
-    if drains is not None:
-        drains.work_off(hint)
-    else:
-        _guest().work_off(hint)
+    try:
+        if drains is not None:
+            drains.work_off(hint)
+        else:
+            _guest().work_off(hint)
+    except StoreError as error:
+        # No error of RQ's: the job is in the store, whose sweep sends another hint.
+        _logger.warning("a hint at queue %r came to nothing. %s", queue, error)
 
 
 class _Guest:
@@ -141,7 +146,10 @@ class Worker(RegisteredWorker, RQWorker):
                 signal.signal(number, signal.SIG_IGN)
             try:
                 _guest().look_after(self.queue_names())
-            except StoreError:
+            except StoreError as error:
+                _logger.warning("nobody looks after the jobs for now. %s", error)
+            except BaseException:
+                # What leaves here is heard by nobody.
                 _logger.exception("nobody looks after the jobs for now")
             finally:
                 os._exit(0)

@@ -231,8 +231,8 @@ class Worker:
         if hint is None or hint.store == self._store.identity:
             return True
         _logger.error(
-            "a hint of store %s was refused, this worker uses store %s: two stores share a broker, "
-            "or web and worker do not have the same LATER_STORE",
+            "a hint of store %s was refused, this worker uses store %s. Give web and worker the "
+            "same LATER_STORE, and each app a broker of its own. See: flask later doctor",
             hint.store,
             self._store.identity,
         )

@@ -1,4 +1,4 @@
-"""The threads of a Celery worker that runs inside a process of ours.
+"""Celery's worker on threads of a process of ours.
 
 Celery's own pool of threads has two habits that do not fit: the interpreter waits for them at its
 end, however long one hangs, and nothing wakes the worker when one of them has taken a message, so
@@ -12,20 +12,28 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread, current_thread
 from typing import Any
 
+from celery import Celery
 from celery.concurrency.base import BasePool, apply_target
 from celery.exceptions import WorkerShutdown
+from celery.worker import WorkController
+from kombu.asynchronous import set_event_loop
 
+from flask_later.engines.restarts import Restarts
 from flask_later.logs import Log
-from flask_later.runtime.threads import ThreadGroup
+from flask_later.runtime.threads import ThreadGroup, start_thread
 
 _logger = Log(__name__)
+
+#: Held while a worker makes its event loop, of which the process knows one.
+_loops = threading.Lock()
 
 
 class TaskPool(BasePool):  # type: ignore[misc]  # Celery has no types
@@ -40,18 +48,22 @@ class TaskPool(BasePool):  # type: ignore[misc]  # Celery has no types
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._inbox: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._ear, self._bell = socket.socketpair()
-        self._ear.setblocking(False)
-        self._bell.setblocking(False)
+        self._ear: socket.socket | None = None
+        self._bell: socket.socket | None = None
         self._ends = False
 
     def on_start(self) -> None:
+        self._ear, self._bell = socket.socketpair()
+        self._ear.setblocking(False)
+        self._bell.setblocking(False)
         self._group = ThreadGroup("later-worker", self.limit, self._work)
         self._group.start()
 
     def register_with_event_loop(self, loop: Any) -> None:
         """Called for each connection to the broker: the loop forgets its readers with the last."""
         loop.add_reader(self._ear, self._hear)
+        # Nobody could ring before.
+        self._ring()
 
     def on_apply(
         self,
@@ -86,8 +98,9 @@ class TaskPool(BasePool):  # type: ignore[misc]  # Celery has no types
             self._inbox.put(None)
         for thread in threads:
             thread.join()
-        self._ear.close()
-        self._bell.close()
+        for end in (self._ear, self._bell):
+            if end is not None:
+                end.close()
 
     def _work(self) -> None:
         # Each thread has one, by which the name of a task is looked up.
@@ -104,11 +117,13 @@ class TaskPool(BasePool):  # type: ignore[misc]  # Celery has no types
     def _ring(self) -> None:
         # It is full: then it rings already.
         with suppress(OSError):
-            self._bell.send(b"\0")
+            if self._bell is not None:
+                self._bell.send(b"\0")
 
     def _hear(self) -> None:
         with suppress(OSError):
-            self._ear.recv(4096)
+            if self._ear is not None:
+                self._ear.recv(4096)
         if self._ends:
             raise WorkerShutdown(0)
 
@@ -119,3 +134,58 @@ class TaskPool(BasePool):  # type: ignore[misc]  # Celery has no types
             "processes": [os.getpid()],
             "threads": len(self._group.threads),
         }
+
+
+class CeleryThreads:
+    """Celery's worker in this process, until it is stopped."""
+
+    def __init__(
+        self, celery: Celery, restarts: Restarts, threads: int, queues: Sequence[str], name: str
+    ) -> None:
+        self._celery = celery
+        self._restarts = restarts
+        self._threads = threads
+        self._queues = queues
+        self._name = name
+        self._controller: Any = None
+
+    def start(self) -> None:
+        self._thread = start_thread(
+            "later-celery", lambda: self._restarts.work(self._serve, self._goes_on)
+        )
+
+    def stop(self, timeout: float) -> None:
+        self._restarts.stop()
+        if self._controller is not None:
+            self._controller.pool.end_worker()
+        self._thread.join(timeout)
+
+    def replace(self, thread: Thread) -> None:
+        if self._controller is not None:
+            self._controller.pool.replace(thread)
+
+    def _goes_on(self) -> bool:
+        return not self._restarts.is_stopping
+
+    def _serve(self) -> None:
+        self._controller = self._make()
+        if self._goes_on():
+            # It tries again by itself while the broker is away.
+            self._controller.start()
+
+    def _make(self) -> WorkController:
+        with _loops:
+            # It takes the loop that is there, which would be that of another worker.
+            set_event_loop(None)
+            return WorkController(
+                app=self._celery,
+                hostname=f"{self._name}{threading.get_native_id()}@%h",
+                pool=TaskPool,
+                concurrency=self._threads,
+                queues=self._queues,
+                prefetch_multiplier=1,
+                task_events=False,
+                use_eventloop=True,
+                without_gossip=True,
+                without_mingle=True,
+            )

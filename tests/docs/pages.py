@@ -9,6 +9,7 @@ A comment behind a block, which no reader of the page sees, says what is special
     <!-- test: pytest -->    the block is a file of tests; in front of all blocks: the page is one
     <!-- test: gunicorn.conf.py -->   the block is that file
     <!-- test: recipe -->    the block is an app of its own, which tests/openapi runs
+    <!-- test: moves rq -->  the block is an app of its own, which tests/live runs; or celery
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _TOKEN = re.compile(
     r"^```(?P<language>\w+)\n(?P<text>.*?)^```$|^<!-- test: (?P<note>.*?) -->$",
     re.MULTILINE | re.DOTALL,
 )
+#: Of blocks that are no part of their page's program.
+_APART = frozenset({"pytest", "gunicorn.conf.py", "recipe", "moves celery", "moves rq"})
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -40,8 +43,8 @@ class Block:
     @property
     def is_program(self) -> bool:
         """Whether it is a part of the page's program."""
-        apart = any(note in ("pytest", "gunicorn.conf.py", "recipe") for note in self.notes)
-        return self.language == "python" and not apart and not self._is_skipped
+        is_apart = not _APART.isdisjoint(self.notes)
+        return self.language == "python" and not is_apart and not self._is_skipped
 
     @property
     def _is_skipped(self) -> bool:

@@ -26,6 +26,7 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import WorkController
 from kombu.asynchronous import set_event_loop
 
+from flask_later.engines.naming import worker_name
 from flask_later.engines.restarts import Restarts
 from flask_later.logs import Log
 from flask_later.runtime.threads import ThreadGroup, start_thread
@@ -179,7 +180,7 @@ class CeleryThreads:
             set_event_loop(None)
             return WorkController(
                 app=self._celery,
-                hostname=f"{self._name}{threading.get_native_id()}@%h",
+                hostname=worker_name(self._name),
                 pool=TaskPool,
                 concurrency=self._threads,
                 queues=self._queues,

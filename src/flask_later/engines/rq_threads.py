@@ -16,6 +16,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from flask_later.engines.draining import Drains
+from flask_later.engines.naming import worker_name
 from flask_later.engines.restarts import Restarts
 from flask_later.engines.rq_registration import RegisteredWorker
 from flask_later.runtime.threads import ThreadGroup
@@ -87,7 +88,7 @@ class RQThreads:
     def _make(self) -> SimpleWorker:
         return _ThreadWorker(
             [*self._queues],
-            name=f"{self._name}{threading.get_native_id()}-{time.time_ns()}",
+            name=worker_name(self._name),
             connection=self._connect(),
             log_job_description=False,
             serializer=JSONSerializer,

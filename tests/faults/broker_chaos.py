@@ -16,7 +16,7 @@ from tests.live.events import wait_until
 
 from flask_later.core.store import BEAT
 
-from .broker_scene import COMMANDS, RQ, BrokerScene, Command
+from .broker_scene import COMMANDS, OURS, BrokerScene, Command
 from .chaos import children_of
 from .scene import Script
 
@@ -160,12 +160,12 @@ class BrokerChaos:
     def _start_again(self) -> None:
         """As whatever looks after a server does.
 
-        RQ's own worker ends if Redis is away when a job has run, and ours does not begin while the
-        database is away.
+        RQ's own worker ends if Redis is away when a job has run, Celery's if its children cannot
+        start in time, and ours does not begin while the database is away.
         """
         for number, (worker, command) in enumerate(self.workers):
             if not worker.runs:
-                may_end = command is RQ or "\nError: The database" in worker.log
+                may_end = command is not OURS or "\nError: The database" in worker.log
                 assert may_end, f"{worker.name} has ended by itself\n{worker.log}"
                 worker.kill()
                 self._replace(number)

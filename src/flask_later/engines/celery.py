@@ -141,6 +141,9 @@ def _celery(broker: object) -> Celery:
             "task_ignore_result": True,
             "task_serializer": "json",
             "worker_prefetch_multiplier": 1,
+            # A child loads the app before it says that it is there, and Celery's command gives up
+            # after four seconds.
+            "worker_proc_alive_timeout": 60.0,
         },
     )
 

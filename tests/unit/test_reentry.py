@@ -83,8 +83,11 @@ def test_a_signal_handler_that_enqueues_is_told_or_served(kind: str, tmp_path: P
                 # By chance all of them may have come while the store was in use.
                 while "served" not in told:
                     sum(range(100))
-                signal.setitimer(signal.ITIMER_PROF, 0)
         finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            # One may still be on its way to another thread, where the default would end all tests:
+            # to be ignored discards it (POSIX, sigaction).
+            signal.signal(signal.SIGPROF, signal.SIG_IGN)
             signal.signal(signal.SIGPROF, before)
         until(lambda: len(done) >= jobs + told.count("served"))
     assert done.count("thread") == jobs

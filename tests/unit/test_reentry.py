@@ -16,6 +16,7 @@ from flask_later.core.job import JobRecord
 from flask_later.errors import ReentryError
 from flask_later.stores.memory import MemoryStore
 from flask_later.stores.sqlite import SQLiteStore
+from flask_later.stores.sqlite.turn import Place, Turn
 from flask_later.testing.records import make_record
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there is no timer here")
@@ -120,3 +121,12 @@ def test_the_child_of_a_fork_has_a_memory_of_its_own() -> None:
     thread.join()
     store.open()
     assert len(store.find().records) == 1
+
+
+def test_a_handler_gets_the_turn_that_its_thread_has_just_got() -> None:
+    """In that moment nobody can say yet that the thread may not be interrupted."""
+    turn: Turn[Place] = Turn()
+    assert turn.take(Place(), patience=0.1)
+    assert turn.take(Place(), patience=0.1)
+    turn.release()
+    turn.release()

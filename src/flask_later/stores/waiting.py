@@ -22,6 +22,8 @@ from .waiters import ANY, Waiters
 _ALONE = 0.5
 #: Seconds for which others are told of job ids after the last thread here has waited for one.
 _IDS_FOR = 10.0
+#: Seconds to wait for a lock whose holder may itself wait: for a transaction, in a signal handler.
+_SHORTLY = 0.1
 
 
 class Waiting:
@@ -100,8 +102,14 @@ class Waiting:
         Whoever reserves it has to give it something, or nothing, in the end.
         """
         self._forget_parent()
-        with self._lock:
+        # Not waited for: a signal handler that interrupts its holder may wait for the transaction
+        # in which this is asked.
+        if not self._lock.acquire(blocking=False):
+            return None
+        try:
             return self._waiters.reserve(queue)
+        finally:
+            self._lock.release()
 
     def wake(self, topics: Collection[str]) -> None:
         """See :meth:`flask_later.core.store.Store.wake`. Where nobody waits here, tell others."""
@@ -137,10 +145,13 @@ class Waiting:
         self._forget_parent()
         topics = [*ended, DUE] if earlier else [*ended]
         is_due_here = earlier and DUE in self._waiters.topics()
-        if self._waiters.any_for(topics):
-            with self._lock:
+        # Not for long: see reserve. Those who were not woken look for themselves soon.
+        if self._waiters.any_for(topics) and self._lock.acquire(timeout=_SHORTLY):
+            try:
                 for topic in topics:
                     self._waiters.wake_all(topic)
+            finally:
+                self._lock.release()
         if is_due_here:
             # One process that looks after what falls due is enough.
             topics.remove(DUE)

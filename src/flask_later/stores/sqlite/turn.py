@@ -45,10 +45,13 @@ class Turn(Generic[P]):
     Nobody sleeps on the lock itself. It is free to whoever comes first; the first in the line is
     rung when it is given back, and those who were taken along when that is done. So a thread that
     is alone pays nothing for the line, and none wakes up only to wake the next.
+
+    A signal handler that interrupts its holder gets it as well: the holder says itself from when on
+    it may not be interrupted. It could not do so for the moment in which it gets the turn.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._line: deque[P] = deque()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
@@ -57,9 +60,6 @@ class Turn(Generic[P]):
     def release(self) -> None:
         self._lock.release()
         self._ring_first()
-
-    def locked(self) -> bool:
-        return self._lock.locked()
 
     def __enter__(self) -> None:
         self._lock.acquire()

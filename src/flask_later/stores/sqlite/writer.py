@@ -7,7 +7,8 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -94,7 +95,7 @@ class Writer:
     def _start_afresh(self) -> None:
         self._pid = os.getpid()
         self._turn: Turn[_Entry] = spare_writing(Turn())
-        #: The thread that has the turn and works for all.
+        #: The thread that has the turn, from when on no signal handler may use the connection.
         self._leader = 0
         self._connection: Connection | None = None
         self._guard = Guard(self._path)
@@ -134,7 +135,7 @@ class Writer:
         """Close the connection, once nobody uses it; the next write opens another."""
         if self._pid != os.getpid():
             return
-        with self._turn:
+        with self._alone():
             self._disconnect()
 
     def look_after(self) -> None:
@@ -145,15 +146,25 @@ class Writer:
         if self._pid != os.getpid():
             self._start_afresh()
         # Nobody else of this process is to write: a checkpoint has to get a word in.
-        with self._turn:
+        with self._alone():
             if self._guard.is_lost():
                 self._find_again()
             self._checkpoints.run_if_due()
 
     def checkpoint(self) -> None:
         """Bring the WAL into the database, as far as nobody reads an older state."""
-        with self._turn:
+        with self._alone():
             self._checkpoints.run()
+
+    @contextmanager
+    def _alone(self) -> Generator[None]:
+        """Have the turn, and take nobody along."""
+        with self._turn:
+            self._leader = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._leader = 0
 
     def _disconnect(self) -> None:
         self._guard.forget()
@@ -164,9 +175,11 @@ class Writer:
     def _lead(self, mine: _Entry) -> None:
         """Run what is waited for, *mine* in any case, and give back the turn."""
         self._leader = threading.get_ident()
-        batch = self._turn.all_waiting(mine)
+        # A signal handler may have had the turn until now, and have taken this along.
+        batch = [] if mine.done else self._turn.all_waiting(mine)
         try:
-            self._transact(batch, mine.deadline)
+            if batch:
+                self._transact(batch, mine.deadline)
         except StoreBusyError as error:
             # It never began. The others are as patient as their own deadlines.
             mine.fail(error)

@@ -71,6 +71,17 @@ def patient(key: str) -> bool:
     return met
 
 
+@later.task(name="outlasting")
+def outlasting(key: str) -> bool:
+    """Goes on to its end once it is told to stop, and not before."""
+    record("task-began", key=key)
+    deadline = time.monotonic() + PATIENCE
+    while current_job.stop_reason is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    record("task-ended", key=key, reason=current_job.stop_reason)
+    return True
+
+
 @later.task(name="tracking")
 def tracking(key: str) -> None:
     """Ends at its next item when it should stop."""
@@ -123,7 +134,7 @@ def deadly(key: str) -> None:
 kept: list[bytes] = []
 TASKS = {
     task.name: task
-    for task in (quick, talkative, patient, tracking, asking, stubborn, hungry, deadly)
+    for task in (quick, talkative, patient, outlasting, tracking, asking, stubborn, hungry, deadly)
 }
 
 

@@ -346,13 +346,12 @@ def test_fault_12_a_job_that_kills_its_process_takes_no_neighbour_along(
 def test_fault_15_the_children_of_a_dead_supervisor_leave(start: Start, tmp_path: Path) -> None:
     """They end what they have begun, take nothing more, and go."""
     key, waiting = new_key(), new_key()
-    job = store_job(tmp_path, "patient", key)
+    job = store_job(tmp_path, "outlasting", key)
     worker = start("--threads=1")
     child = began(worker.events, key)
     left = store_job(tmp_path, "quick", waiting)
     worker.signal(signal.SIGKILL)
     worker.wait()
-    worker.open_gate(key)
     wait_until(lambda: is_gone(child), "the child has left")
     assert row(tmp_path, job, "state, attempts, crashes") == ("succeeded", 1, 0)
     assert row(tmp_path, left, "state") == ("queued",)

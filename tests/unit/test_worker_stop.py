@@ -6,13 +6,14 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 
 from flask import Flask
-from tests.shop import PATIENCE, Shop
+from tests.shop import PATIENCE, Shop, until
 
 from flask_later import JobState, Later
 from flask_later.assembly import PREPARED_KEY, Prepared
 from flask_later.core.clock import SystemClock, VirtualClock
 from flask_later.core.exchange import Claim, Handover, Note, Outcome, Want
 from flask_later.core.job import StopReason
+from flask_later.errors import StoreCorruptError
 from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.stores.memory import MemoryStore
 
@@ -49,6 +50,16 @@ def test_what_is_claimed_while_a_stop_begins_is_given_back() -> None:
     record = job.refresh().record
     assert (record.state, record.attempts, record.releases) == (JobState.QUEUED, 0, 0)
     assert seen == []
+
+
+def test_what_gives_up_before_its_threads_begin_ends_them() -> None:
+    """Maintenance begins earlier, and may be the first to find a file damaged."""
+    with Shop(EMBEDDED=False) as shop:
+        worker = shop.process.worker
+        others = {*threading.enumerate()}
+        worker.give_up(StoreCorruptError("later.sqlite3", "is malformed"))
+        worker.start()
+        until(lambda: not {*threading.enumerate()} - others)
 
 
 class SleepyStore(MemoryStore):

@@ -80,6 +80,9 @@ class Worker:
 
     def start(self) -> None:
         self._state.engine.serve(ServeOptions(self.options.threads, self.options.queues))
+        if self.damage is not None:
+            # Maintenance began earlier, and gave up when there was no thread to tell it.
+            self._state.engine.close(0.0)
 
     def stop(self) -> None:
         self._stopping.set()

@@ -186,8 +186,7 @@ def test_a_damaged_file_is_claimed_from_no_more(
         shop.later.task(name="task")(len)
         worker = shop.process.worker
         until(lambda: worker.damage is not None)
-        # One that was about to lie down ends at its next look, which may be a minute later.
-        until(lambda: shop.store.wake(()) or not {*worker_threads()} - others)
+        until(lambda: not {*worker_threads()} - others)
         with shop.app.app_context():
             assert shop.later.job(jobs[0].id).id == jobs[0].id
     said = [each.getMessage() for each in caplog.records if each.levelno >= logging.ERROR]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from flask_later.core.clock import SystemClock
 from flask_later.core.store import DUE
 from flask_later.errors import InvalidSettingError, StoreDeniedError, StoreUnavailableError
 from flask_later.stores.peers import IDS, announced_as
+from flask_later.stores.sql import SQLStore
 from flask_later.stores.sql.address import parse, place_of
 from flask_later.stores.sql.connections import Connections
 from flask_later.stores.sql.messages import messages_of, topics_of
@@ -95,6 +98,15 @@ def test_an_option_that_the_driver_does_not_know_is_refused() -> None:
         Connections(parse(f"mysql://u:{SECRET}@h/d?ssl_cat={SECRET}"), 1, 1.0)
     assert SECRET not in str(refusal.value)
     Connections(parse("mysql://u@h/d?ssl_ca=/db.pem&ssl_check_hostname=false"), 1, 1.0).close()
+
+
+def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """As a store that cannot be reached: it may be exchanged just now."""
+    address = f"mysql://u:{SECRET}@127.0.0.1:1/d?ssl_ca={tmp_path / 'db.pem'}"
+    store = SQLStore(address, SystemClock())
+    with pytest.raises(StoreUnavailableError, match=r"db\.pem cannot be used: No such") as refusal:
+        store.get(["a"])
+    assert SECRET not in str(refusal.value)
 
 
 def test_the_place_is_shown_without_what_is_secret() -> None:

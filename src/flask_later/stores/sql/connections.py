@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 
 from flask_later.errors import InvalidSettingError
 
+#: How much of each other they see.
+_TRANSACTIONS = "READ COMMITTED"
 _OPTION = "?ssl_ca=/etc/ssl/db.pem"
 #: Seconds to wait for a server that does not answer at all.
 CONNECT_TIMEOUT = 5
@@ -69,7 +72,8 @@ class Connections:
         ours = _POSTGRESQL if self.is_postgresql else _MYSQL
         self._engine = create_engine(
             url,
-            isolation_level="READ COMMITTED",
+            # Where a statement is a round trip, those that stand alone are no more than that.
+            isolation_level="AUTOCOMMIT" if self.is_postgresql else _TRANSACTIONS,
             pool_size=limit,
             max_overflow=0,
             pool_timeout=patience,
@@ -81,25 +85,25 @@ class Connections:
             connect_args={name: ours[name] for name in ours if name not in url.query},
         )
         _require_known_options(self._engine)
-        self._reading: Engine = self._engine
+        event.listen(self._engine, "do_connect", _connect)
+        self._writing: Engine = self._engine
         if self.is_postgresql:
             event.listen(self._engine, "connect", _set_up)
             event.listen(self._engine, "checkout", _require_open)
-            # One round trip in place of three, where nothing has to be undone.
-            self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._writing = self._engine.execution_options(isolation_level=_TRANSACTIONS)
         self._keeps_open = False
         self._pid = os.getpid()
 
     @contextmanager
     def writing(self) -> Generator[Connection]:
         """Lend one for transactions."""
-        with self._lend(self._engine) as db:
+        with self._lend(self._writing) as db:
             yield db
 
     @contextmanager
     def reading(self) -> Generator[Connection]:
         """Lend one for single statements, each of which is a transaction."""
-        with self._lend(self._reading) as db:
+        with self._lend(self._engine) as db:
             yield db
 
     def detached(self) -> Connection:
@@ -109,7 +113,7 @@ class Connections:
         has broken off.
         """
         self._look_after()
-        db = self._reading.connect()
+        db = self._engine.connect()
         db.detach()
         return db
 
@@ -162,6 +166,21 @@ def _require_known_options(engine: Engine) -> None:
     if strangers := sorted({*given} - {*known}):
         value = f"an address with the option {strangers[0]!r}, which the driver does not know"
         raise InvalidSettingError("LATER_STORE", value, f"options such as {_OPTION}")
+
+
+def _connect(
+    dialect: Dialect, _: object, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> DBAPIConnection:
+    """Connect; certificates that cannot be read are an error of the driver's like any other.
+
+    PyMySQL lets that of the system through, which names no file.
+    """
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        names = ", ".join(map(str, options.get("ssl", {}).values()))
+        trouble = f"{names} cannot be used: {error.strerror or error}"
+        raise dialect.loaded_dbapi.OperationalError(trouble) from error
 
 
 def _set_up(connection: Any, _: object) -> None:

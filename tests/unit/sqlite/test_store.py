@@ -422,7 +422,7 @@ def test_many_threads_write_at_once(path: Path) -> None:
     ("statement", "index"),
     [
         (claims.FRONT, "job_ready"),
-        (claims.FIRST_QUEUE, "job_ready"),
+        (claims.ENDS, "job_ready"),
         (claims.NEXT_QUEUE, "job_ready"),
         (jobs.SELECT + "WHERE id = ?", "sqlite_autoindex_job_1"),
         (jobs.SELECT + jobs.UNFINISHED_WITH_KEY, "job_key"),

@@ -26,8 +26,13 @@ FRONT = f"""
 """
 # From one queue to the next by the index; DISTINCT would read every job that waits. As one
 # recursive query it would take as long, and a table in memory of 90 KB in each thread that asks.
-FIRST_QUEUE = "SELECT min(queue) FROM job WHERE state = 'queued'"
-NEXT_QUEUE = f"{FIRST_QUEUE} AND queue > ?"
+_READY = "FROM job WHERE state = 'queued'"
+#: The first and the last, which mostly are the same; and whether any is paused.
+ENDS = f"""
+    SELECT (SELECT min(queue) {_READY}), (SELECT max(queue) {_READY}),
+        EXISTS (SELECT 1 FROM paused)
+"""
+NEXT_QUEUE = f"SELECT min(queue) {_READY} AND queue > ?"
 _PAUSED = "SELECT queue FROM paused"
 _FENCE, _ATTEMPTS, _CRASHES, _EXPIRES_AT = map(
     FIELDS.index, ("fence", "attempts", "crashes", "expires_at")
@@ -36,12 +41,12 @@ _FENCE, _ATTEMPTS, _CRASHES, _EXPIRES_AT = map(
 
 def runnable_queues(db: Connection) -> list[str]:
     """Return the queues that have something to hand out, by name."""
-    paused = _paused(db)
-    queues: list[str] = []
-    ((queue,),) = db.all(FIRST_QUEUE)
-    while queue is not None:
-        queues.append(queue)
+    ((queue, last, any_paused),) = db.all(ENDS)
+    queues = [] if queue is None else [queue]
+    while queue != last:
         ((queue,),) = db.all(NEXT_QUEUE, (queue,))
+        queues.append(queue)
+    paused = _paused(db) if any_paused else ()
     return [queue for queue in queues if queue not in paused]
 
 

@@ -13,9 +13,9 @@ from flask_later.runtime.lifecycle import LIFECYCLE_KEY, Lifecycle
 from flask_later.tasks.state import AppState
 
 from .answers import nothing, whole
-from .document import Links, document, etag, links
+from .document import Links, document, etag, instant, links
 from .operation import Operation
-from .problems import problem
+from .problems import BUSY, problem
 from .waiting import Places
 
 #: Seconds after which a stream ends and the browser comes again: less than servers give a request.
@@ -29,7 +29,6 @@ _RETRY = 2_000
 #: Log lines told at a time.
 _LINES = 100
 _LONGEST_ID = 200
-_BUSY = {"Retry-After": "5"}
 
 
 class Seen(NamedTuple):
@@ -64,7 +63,7 @@ class Events:
         place = self._places.take(operation.owner, state.settings.max_streams)
         if place is None:
             detail = "As many clients follow operations as may. Ask for the status instead."
-            return problem(503, detail, _BUSY)
+            return problem(503, detail, BUSY)
         stream = Stream(state, operation, links(request, state.settings, operation.id), seen)
         response = _stream(stream.events())
         response.call_on_close(place)
@@ -156,5 +155,4 @@ def _state_of(record: JobRecord | Glance) -> str:
 
 
 def _line(line: LogLine) -> dict[str, object]:
-    at = line.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"id": line.id, "at": at, "message": line.message}
+    return {"id": line.id, "at": instant(line.at), "message": line.message}

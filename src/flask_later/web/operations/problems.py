@@ -17,6 +17,8 @@ from .protection import PROTECTION
 MEDIA_TYPE = "application/problem+json"
 #: What is told of an operation that is none, or is somebody else's: the two cannot be told apart.
 UNKNOWN = "There is no such operation."
+#: Headers where the store does not answer, or has no room: when to try again, in seconds.
+BUSY = {"Retry-After": "5"}
 
 
 def problem(

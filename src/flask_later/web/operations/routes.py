@@ -22,11 +22,10 @@ from .operation import Operation
 from .origin import require_own_origin
 from .owner import Access
 from .preferences import NONE, preferences_of, prefers_html
-from .problems import UNKNOWN, problem, refuse
+from .problems import BUSY, UNKNOWN, problem, refuse
 from .waiting import Waiting
 
 _logger = Log(__name__)
-_BUSY = {"Retry-After": "5"}
 
 #: Registered with the app, so that ``url_for("later_operations.status", ...)`` works as well.
 NAME = "later_operations"
@@ -85,7 +84,7 @@ class Routes:
                 return answer(Asked(state, request, operation))
             except StoreError as error:
                 _logger.warning("a request for an operation was answered 503: %s", error)
-                return problem(503, "This cannot be looked up right now.", _BUSY)
+                return problem(503, "This cannot be looked up right now.", BUSY)
 
         blueprint.add_url_rule(
             f"/<operation_id>{path}",

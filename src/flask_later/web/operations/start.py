@@ -34,13 +34,10 @@ from .document import links
 from .operation import Operation, operation
 from .owner import Access, require_principal
 from .preferences import preferences_of, prefers_html
-from .problems import problem, refuse
+from .problems import BUSY, problem, refuse
 from .waiting import Waiting
 
 _logger = Log(__name__)
-
-#: Seconds after which to try again where jobs are refused, since the queue is full or locked.
-_BUSY = {"Retry-After": "5"}
 
 
 class Call(NamedTuple):
@@ -198,13 +195,13 @@ def _refusals() -> Generator[None]:
         refuse(413, "The request is too large.")
     except PrincipalQueueFullError as error:
         _logger.info("a request was answered 429: %s", error)
-        refuse(429, "Too much of yours waits to be done already. Try again later.", _BUSY)
+        refuse(429, "Too much of yours waits to be done already. Try again later.", BUSY)
     except QueueFullError as error:
         _logger.warning("a request was answered 503: %s", error)
-        refuse(503, "Too much waits to be done already. Try again later.", _BUSY)
+        refuse(503, "Too much waits to be done already. Try again later.", BUSY)
     except StoreError as error:
         _logger.warning("a request was answered 503: %s", error)
-        refuse(503, "This cannot be stored right now. Try again later.", _BUSY)
+        refuse(503, "This cannot be stored right now. Try again later.", BUSY)
 
 
 @contextmanager

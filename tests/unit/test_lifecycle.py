@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from flask import Flask, current_app
-from tests.shop import PATIENCE, Shop
+from tests.shop import PATIENCE, Shop, until
 
 from flask_later import JobState, Later, signals
 from flask_later.errors import (
@@ -203,6 +205,18 @@ def test_a_stop_waits_no_longer_than_it_may(shop: Shop) -> None:
     job = shop.enqueue(shop.later.task(name="hang")(lambda: gate.wait(PATIENCE)))
     shop.later.stop(shop.app)
     assert not job.refresh().is_finished
+
+
+def test_an_app_that_has_stopped_is_let_go() -> None:
+    """With its store and its connections, also if a request has enqueued what it ran."""
+    shop = Shop()
+    task = shop.later.task(add)
+    with shop:
+        with shop.app.test_request_context("https://shop.example/"):
+            task.enqueue(1).wait(PATIENCE)
+        app = weakref.ref(shop.app)
+    del shop, task
+    until(lambda: gc.collect() is not None and app() is None)
 
 
 # Several processes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import lru_cache
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -40,7 +41,7 @@ class JobContext:
         context.push()
         try:
             if self._request_url is not None:
-                adapter = _adapter_of_request(context.app, self._request_url)
+                adapter = _adapter_of_request(weakref.ref(context.app), self._request_url)
                 context.url_adapter = adapter or context.url_adapter
             elif self._base_url is not None:
                 context.url_adapter = _adapter(context.app.url_map, self._base_url)
@@ -64,8 +65,13 @@ class JobContext:
 
 
 @lru_cache(maxsize=64)
-def _adapter_of_request(app: Flask, url: str) -> MapAdapter | None:
-    """Return what *app* makes of a request to *url*, or None if it makes nothing of it."""
+def _adapter_of_request(here: weakref.ref[Flask], url: str) -> MapAdapter | None:
+    """Return what the app makes of a request to *url*, or None if it makes nothing of it.
+
+    Its reference is weak so that an app which nobody uses any more is let go.
+    """
+    app = here()
+    assert app is not None, "it is the caller's"
     try:
         parts = urlsplit(url)
         environ = {

@@ -80,6 +80,23 @@ def test_h117_h118_signals_that_are_repeated_lose_nothing(
     let_another_do_it(scene, key)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=str)
+def test_h117_h118_a_hail_of_signals_is_answered_without_a_traceback(
+    scene: Scene, number: signal.Signals
+) -> None:
+    """Whatever they interrupt on the way out."""
+    worker, key = begin_holding(scene, shutdown_timeout=3600)
+    worker.signal(number)
+    time.sleep(0.3)  # it is on its way out, and waits
+    with suppress(ProcessLookupError):
+        for _ in range(200):
+            worker.signal(number)
+            time.sleep(0.002)
+    worker.wait()
+    assert "Traceback" not in worker.log
+    let_another_do_it(scene, key)
+
+
 def test_h128_a_handler_of_the_app_is_never_replaced(scene: Scene) -> None:
     """Ours stands where nobody has set one, and hands on to the way out that there is."""
     said = json.loads(scene.run("handlers"))

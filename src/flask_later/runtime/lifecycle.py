@@ -309,6 +309,8 @@ class _Exits:
     def __init__(self) -> None:
         self._lifecycles: weakref.WeakSet[Lifecycle] = weakref.WeakSet()
         self._registered = False
+        self._is_draining = False
+        self._is_hurried = False
 
     def add(self, lifecycle: Lifecycle) -> None:
         self._lifecycles.add(lifecycle)
@@ -331,14 +333,31 @@ class _Exits:
 
         A child that inherited the hook has no process of its own, and returns.
         """
+        self._is_draining = True
         try:
             began = time.monotonic()
             patient = True
             for lifecycle in [each for each in list(self._lifecycles) if each.tell()]:
                 deadline = began + lifecycle.shutdown_timeout
                 patient = lifecycle.finish(deadline if patient else 0.0) and patient
+        except KeyboardInterrupt:
+            # Between two waits, or not the first and by another handler than ours.
+            _logger.warning(
+                "interrupted again: leaving at once; jobs in hand run again when they are missed"
+            )
         except BaseException:
             _logger.exception("the end of the process could not be waited for")
+        finally:
+            self._is_draining = False
+
+    def hear_interrupt(self) -> bool:
+        """Return whether an interrupt that has come is to end what the process waits for.
+
+        At its end only the first one is: what follows then takes a moment, and others would only
+        keep the jobs in hand from being given back.
+        """
+        was_hurried, self._is_hurried = self._is_hurried, self._is_hurried or self._is_draining
+        return not was_hurried
 
     def any_running(self) -> bool:
         """Whether this process has something to drain."""
@@ -346,6 +365,11 @@ class _Exits:
 
 
 _exits = _Exits()
+
+
+def hear_interrupt() -> bool:
+    """Return whether an interrupt that has come is to end what this process waits for."""
+    return _exits.hear_interrupt()
 
 
 def has_work() -> bool:

@@ -13,7 +13,7 @@ import threading
 import time
 from types import FrameType
 
-from flask_later.runtime.lifecycle import has_work
+from flask_later.runtime.lifecycle import has_work, hear_interrupt
 
 #: What kills a process without any exit hook where nobody has set it. A terminal that closes sends
 #: the second, which Windows does not have.
@@ -64,13 +64,14 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     """Do what Python does, but let a debug reloader wait for the child that it would kill.
 
     Ctrl-C reaches both. The parent sits in ``subprocess.call``, which gives the child 0.25 s and
-    then kills it, whatever it was doing. A second Ctrl-C ends the wait.
+    then kills it, whatever it was doing. A second Ctrl-C ends the wait, and that for the jobs.
     """
     if _Reloader.is_waiting:
         raise KeyboardInterrupt
     if _is_reloader_parent(frame):
         _wait_for_child()
-    signal.default_int_handler(number, frame)
+    if hear_interrupt():
+        signal.default_int_handler(number, frame)
 
 
 def _is_reloader_parent(frame: FrameType | None) -> bool:

@@ -61,8 +61,6 @@ class Waiting:
         self._listener: Listener | None = None
         self._announced: frozenset[str] = frozenset()
         self._waited_for_ids = 0.0
-        #: Whether those who wait for DUE are to hear of any change.
-        self.on_guard = False
         self._peers.begin()
 
     def close(self) -> None:
@@ -201,7 +199,7 @@ class Waiting:
         if ANY in topics:
             ready += self._find(())
         with self._lock:
-            self._wake([*ready, DUE] if self.on_guard else ready)
+            self._wake(ready)
 
     def spread(self) -> None:
         with self._lock:

@@ -189,7 +189,7 @@ def test_a_locked_file_does_not_hold_up_who_waits(store: SQLiteStore, path: Path
     impatient.close()
 
 
-def test_who_rests_is_woken_by_any_change(store: SQLiteStore, path: Path) -> None:
+def test_who_rests_is_woken_by_what_may_need_it(store: SQLiteStore, path: Path) -> None:
     """Maintenance sleeps long while nothing waits and nothing runs, but not longer than that."""
     assert store.sweep(100, {}).calm
     store.wait([DUE], 0.6)
@@ -198,6 +198,20 @@ def test_who_rests_is_woken_by_any_change(store: SQLiteStore, path: Path) -> Non
     elsewhere(path, "store.add([make_record()])")
     woken.join(PATIENCE)
     assert not woken.is_alive()
+
+
+def test_who_rests_is_not_woken_by_anything_else(store: SQLiteStore, path: Path) -> None:
+    """Each of many idle processes beats: the others need not sweep because of that."""
+    assert store.sweep(100, {}).calm
+    woken = threading.Thread(target=store.wait, args=([DUE], NEVER))
+    woken.start()
+    until(lambda: store._peers._seen[0] is not None)
+    seen = store._peers._seen
+    elsewhere(path, "store.register(WorkerRecord('w', 'localhost', 1, START))")
+    until(lambda: store._peers._seen != seen)
+    assert woken.is_alive()
+    store.wake([DUE])
+    woken.join(PATIENCE)
 
 
 # The thread, the socket and the row

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -61,16 +61,13 @@ from .file_system import Room
 from .jobs import HELD_BY, Held, Jobs, read_tally
 from .peers import Peers
 from .preparing import prepare
-from .ready import ready
+from .ready import Outlook, ready
 from .rows import to_row
 from .wakeups import socket_prefix
 from .workers import RESCUE_AFTER, Workers
 from .writer import Writer
 
 T = TypeVar("T")
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
-
 
 _logger = Log(__name__)
 
@@ -124,15 +121,14 @@ class SQLiteStore(Store):
         self._sweeper = sweeps.Sweeper(
             self._read, self._write, self._workers, self._peers.wakeups, clock, limits
         )
-        #: What the last sweep told; a row that falls due earlier is news.
-        self._next_due = _NEVER
+        self._outlook = Outlook()
 
     # The process
 
     def open(self) -> None:
         self._prepare()
         self._waiting.open()
-        self._next_due = _NEVER
+        self._outlook = Outlook()
         self._allocation.take()
         # Two processes on two files is a mistake that only a comparison of their logs shows.
         _logger.info(
@@ -212,7 +208,7 @@ class SQLiteStore(Store):
         return Jobs(db, self._clock.now(), tally)
 
     def _tell(self, jobs: Jobs) -> None:
-        earlier = jobs.earliest is not None and jobs.earliest < self._next_due
+        earlier = jobs.earliest is not None and jobs.earliest < self._outlook.next_due
         self._waiting.tell(jobs.ended, earlier=earlier)
         self._large.forget(jobs.gone)
 
@@ -358,8 +354,7 @@ class SQLiteStore(Store):
         self._allocation.take_if_left()
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
-        self._next_due = swept.next_due or _NEVER
-        self._waiting.on_guard = swept.calm
+        self._outlook = Outlook.after(swept)
         self._large.clean_up()
         self._large.sweep()
         return swept._replace(
@@ -392,4 +387,4 @@ class SQLiteStore(Store):
     def _find_ready(self, topics: Collection[str]) -> list[str]:
         """Return those of *topics* that have something; of no topics, all queues that do."""
         with self._read() as db:
-            return ready(Jobs(db, self._clock.now()), topics, self._next_due)
+            return ready(Jobs(db, self._clock.now()), topics, self._outlook)

@@ -93,6 +93,11 @@ UNREST = (
 )
 
 
+def is_calm(db: Connection) -> bool:
+    """Whether nothing may need a sweep before the next row falls due."""
+    return not any(map(db.one, UNREST))
+
+
 @dataclass(frozen=True)
 class Step:
     """One kind of upkeep. ``find`` only reads; ``do`` gets what was found in its transaction."""
@@ -160,7 +165,7 @@ class Sweeper:
                     if is_corrupt(error):
                         raise
                     failures[step.name] = error
-            return due, jobs.next_due(), not any(map(db.one, UNREST))
+            return due, jobs.next_due(), is_calm(db)
 
     def _take(
         self, steps: Sequence[Step], budget: int, failures: dict[str, Exception]

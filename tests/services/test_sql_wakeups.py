@@ -6,9 +6,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,8 +18,8 @@ from tests.services.conftest import Open, Start, output_of
 from tests.shop import Shop
 
 from flask_later.core.exchange import Claim, Handover, Succeeded, Want
-from flask_later.core.job import FINISHED
-from flask_later.core.store import WorkerRecord
+from flask_later.core.job import FINISHED, JobState
+from flask_later.core.store import DUE, WorkerRecord
 from flask_later.stores import waiting
 from flask_later.stores.ears import Ear
 from flask_later.stores.peers import IDS
@@ -190,6 +190,54 @@ def test_a_job_that_others_have_locked_is_not_asked_for_on_and_on(
             # All threads would ask, a thousand times; one does now and then.
             assert 1 < len(asked) < 250
         wait_until(lambda: shop.store.get([job_id])[job_id].state in FINISHED)
+
+
+def test_a_store_at_rest_is_calm(url: str, opened: Open) -> None:
+    """Maintenance comes back late then, as long as nothing waits, runs or may expire."""
+    store = opened(url)
+    assert store.sweep(100, {}).calm
+    store.add([make_record()])
+    assert not store.sweep(100, {}).calm, "it waits for a worker"
+    store.register(WorkerRecord("w", "localhost", 1, START))
+    (running,) = store.exchange("w", (), Want(1)).claimed
+    assert not store.sweep(100, {}).calm, "its worker may die"
+    store.exchange("w", [Succeeded(Claim(running.id, running.fence), "1")], Want(0))
+    assert store.sweep(100, {}).calm
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    store.add([make_record(run_at=soon, state=JobState.SCHEDULED)])
+    assert store.sweep(100, {}).calm, "when that falls due is told"
+    store.add([make_record(run_at=soon, state=JobState.SCHEDULED, expires_at=soon)])
+    assert not store.sweep(100, {}).calm, "it will expire"
+
+
+def test_who_rests_is_woken_by_what_may_need_it(url: str, opened: Open) -> None:
+    """And by nothing else: each of many idle processes beats."""
+    store, other = opened(url), opened(url)
+    assert store.sweep(100, {}).calm
+    sleeper = Sleeper(store, [DUE])
+    other.register(WorkerRecord("w", "localhost", 1, START))
+    with looked_at(store) as looks:
+        wait_until(lambda: len(looks) > 1)
+    assert store._waiting.has_waiters()
+    other.add([make_record()])
+    assert sleeper.has_woken()
+
+
+@contextmanager
+def looked_at(store: SQLStore) -> Iterator[list[object]]:
+    """Give what *store* was looked through for, meanwhile."""
+    looks: list[object] = []
+    find = store._waiting._find
+
+    def spy(topics: Collection[str]) -> Collection[str]:
+        looks.append(topics)
+        return find(topics)
+
+    store._waiting._find = spy
+    try:
+        yield looks
+    finally:
+        store._waiting._find = find
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from flask_later.core.clock import Clock
@@ -20,6 +20,7 @@ MAX_BATCH = 500
 TIDY_EVERY = 5.0
 #: Seconds between two counts of the finished jobs, which read an index of all of them.
 COUNT_EVERY = 60.0
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Done(NamedTuple):
@@ -29,6 +30,26 @@ class Done(NamedTuple):
     hints: Sequence[Hint] = ()
     crashed: Sequence[JobRecord] = ()
     expired: Sequence[JobRecord] = ()
+
+
+class Outlook(NamedTuple):
+    """What the last sweep of a process has told of the time until the next."""
+
+    #: When the next row falls due.
+    next_due: datetime = _NEVER
+    #: Whether nothing else may need a sweep before that.
+    calm: bool = False
+
+    def is_over(self, next_due: datetime | None, is_calm: Callable[[], bool]) -> bool:
+        """Whether it looks otherwise now, so that a sweep is due."""
+        if next_due is not None and next_due < self.next_due:
+            return True
+        return self.calm and not is_calm()
+
+
+def outlook(swept: Swept) -> Outlook:
+    """Return the outlook after a sweep."""
+    return Outlook(swept.next_due or _NEVER, swept.calm)
 
 
 class Step(Protocol):

@@ -295,3 +295,8 @@ class Waiters:
 def is_queue(topic: str) -> bool:
     """Whether *topic* is a queue, and neither a job nor what stands for many."""
     return not topic.startswith("@") and not is_id(topic)
+
+
+def asks_for_queues(topics: Collection[str]) -> bool:
+    """Whether one of *topics* is a queue, or stands for all of them."""
+    return ANY in topics or any(map(is_queue, topics))

@@ -29,7 +29,7 @@ _SHORTLY = 0.1
 class Waiting:
     """Who waits in this process, woken by its own threads and by other processes.
 
-    :param find: returns those of the topics that have something; of no topics, all queues that do.
+    :param find: returns those of the topics that have something; for ANY all queues that do.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Waiting:
             timeout = min(timeout, _ALONE)
         # Looking and lying down under one lock: nobody's wake falls between the two.
         with self._lock:
-            ready = self._find(topics)
+            ready = self._find(topics or (ANY,))
             if not ready or self._waiters.has_just_missed(ready):
                 notice = listener.notice if listener else None
                 self._waiters.wait(topics, timeout, notice, seat)
@@ -193,11 +193,7 @@ class Waiting:
         self._peers.look(self._look)
 
     def _look(self) -> None:
-        topics = self._waiters.topics()
-        named = [topic for topic in topics if topic != ANY]
-        ready = [*self._find(named)] if named else []
-        if ANY in topics:
-            ready += self._find(())
+        ready = self._find(self._waiters.topics())
         with self._lock:
             self._wake(ready)
 

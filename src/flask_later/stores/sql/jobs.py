@@ -7,7 +7,18 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, Update, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from flask_later.core.job import FINISHED, PENDING, JobRecord, JobState
 from flask_later.core.states import holds_key
@@ -29,6 +40,14 @@ _NEXT_DUE = (
     .where(state_is(JobState.SCHEDULED), job.c.turn_at.is_not(None))
     .order_by(job.c.turn_at)
     .limit(1)
+)
+#: What may need a sweep soon, of which nobody says when.
+_UNREST = select(
+    or_(
+        exists().where(state_is(JobState.QUEUED)),
+        exists().where(job.c.worker.is_not(None)),
+        exists().where(job.c.expiring_at.is_not(None)),
+    )
 )
 _INSERT = insert(job)
 _DELETE_LOGS = delete(log).where(log.c.job.in_(bindparam("ids", expanding=True)))
@@ -104,6 +123,10 @@ class Jobs:
         """Return when the next of the jobs that wait for their time falls due."""
         micros = self.db.execute(_NEXT_DUE).scalar()
         return None if micros is None else from_micros(micros)
+
+    def is_calm(self) -> bool:
+        """Whether nothing waits, runs or may expire."""
+        return not self.db.execute(_UNREST).scalar_one()
 
     # Changing
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from itertools import islice
 
@@ -51,7 +51,8 @@ from flask_later.logs import Log
 from flask_later.stores.columns import to_micros
 from flask_later.stores.peers import Peers
 from flask_later.stores.settling import InHand
-from flask_later.stores.upkeep import MAX_BATCH
+from flask_later.stores.upkeep import MAX_BATCH, Outlook, outlook
+from flask_later.stores.waiters import ANY, asks_for_queues
 from flask_later.stores.waiting import Waiting
 
 from . import at_once, reads, sweeps, workers
@@ -71,8 +72,6 @@ from .tables import queue, schedule
 from .transactions import Transactions
 from .within import Guests
 from .workers import Workers
-
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 _LAST_DUE = (
     select(schedule.c.last_due).where(schedule.c.name == bindparam("schedule")).with_for_update()
@@ -127,8 +126,7 @@ class SQLStore(Store):
         self._in_hand: InHand[JobRecord] = InHand()
         self._sweeper = sweeps.Sweeper(self._transactions, clock, limits)
         self._waiting = Waiting(clock, self._peers(), self._find_ready)
-        #: What the last sweep told; a row that falls due earlier is news.
-        self._next_due = _NEVER
+        self._outlook = Outlook()
 
     def _peers(self) -> Peers:
         if self._connections.is_postgresql:
@@ -145,7 +143,7 @@ class SQLStore(Store):
         self.identity, server = self._transactions.write(prepared)
         self._connections.open()
         self._waiting.open()
-        self._next_due = _NEVER
+        self._outlook = Outlook()
         # Two processes on two databases is a mistake that only a comparison of their logs shows.
         _logger.info("jobs are kept in %s (%s, %s)", self.place, self.identity, server)
 
@@ -174,7 +172,7 @@ class SQLStore(Store):
         return self._transactions.read(workers.alive)
 
     def _tell(self, jobs: Jobs) -> None:
-        earlier = jobs.earliest is not None and jobs.earliest < self._next_due
+        earlier = jobs.earliest is not None and jobs.earliest < self._outlook.next_due
         self._waiting.tell(jobs.ended, earlier=earlier)
 
     # Adding
@@ -348,8 +346,11 @@ class SQLStore(Store):
 
     def sweep(self, budget: int, known: Mapping[str, str]) -> Swept:
         swept = self._sweeper.sweep(self.identity, budget, known)
-        next_due, now = self._transactions.read(lambda jobs: (jobs.next_due(), jobs.now))
-        self._next_due = next_due or _NEVER
+        next_due, now, calm = self._transactions.read(
+            lambda jobs: (jobs.next_due(), jobs.now, jobs.is_calm())
+        )
+        swept = swept._replace(next_due=next_due, calm=swept.calm and calm)
+        self._outlook = outlook(swept)
         if next_due is None:
             return swept
         return swept._replace(next_due=self._time.by_the_app(next_due, now))
@@ -373,16 +374,15 @@ class SQLStore(Store):
         self._waiting.wake(topics)
 
     def _find_ready(self, topics: Collection[str]) -> list[str]:
-        """Return those of *topics* that have something; of no topics, all queues that do."""
+        """Return those of *topics* that have something, and for ANY all queues that do."""
         return self._transactions.read(partial(self._ready, topics))
 
     def _ready(self, topics: Collection[str], jobs: Jobs) -> list[str]:
-        runnable = frozenset(runnable_queues(jobs.db))
-        if not topics:
-            return [*runnable]
+        runnable = runnable_queues(jobs.db) if asks_for_queues(topics) else []
         ids = [topic for topic in topics if is_id(topic)]
         found = jobs.existing(ids)
         over = {each for each in ids if each not in found or found[each].state in FINISHED}
-        if DUE in topics and (jobs.next_due() or _NEVER) < self._next_due:
+        if DUE in topics and self._outlook.is_over(jobs.next_due(), jobs.is_calm):
             over.add(DUE)
-        return [topic for topic in topics if topic in runnable or topic in over]
+        named = [topic for topic in topics if topic in runnable or topic in over]
+        return [*dict.fromkeys([*named, *runnable])] if ANY in topics else named

@@ -152,7 +152,8 @@ class Sweeper:
         self._rota = Rota(clock)
 
     def sweep(self, store: str, budget: int, known: Mapping[str, str]) -> Swept:
-        """Do what is due in the store of that identity. When the next row falls due is not told.
+        """Do what is due in the store of that identity. When the next row falls due is not told,
+        and calm means that nothing was to be done.
 
         :raises StoreUnavailableError: if the database is gone.
         """
@@ -166,7 +167,7 @@ class Sweeper:
             except Exception as error:
                 failures[step.name] = error
         self._rota.complain(failures)
-        return swept(done)
+        return swept(done, calm=not failures and not any(each.rows for each in done))
 
     def _take(self, step: Step, budget: int) -> Iterator[Done]:
         rows = 0

@@ -47,6 +47,7 @@ from flask_later.stores.columns import from_micros, to_micros
 from flask_later.stores.files import Files
 from flask_later.stores.large import LargeTexts, is_large
 from flask_later.stores.seats import Seat
+from flask_later.stores.upkeep import Outlook, outlook
 from flask_later.stores.waiting import Waiting
 
 from . import notes as news
@@ -61,7 +62,7 @@ from .file_system import Room
 from .jobs import HELD_BY, Held, Jobs, read_tally
 from .peers import Peers
 from .preparing import prepare
-from .ready import Outlook, ready
+from .ready import ready
 from .rows import to_row
 from .wakeups import socket_prefix
 from .workers import RESCUE_AFTER, Workers
@@ -354,7 +355,7 @@ class SQLiteStore(Store):
         self._allocation.take_if_left()
         swept = self._sweeper.sweep(self.identity, budget, known)
         self._workers.tell_hung()
-        self._outlook = Outlook.after(swept)
+        self._outlook = outlook(swept)
         self._large.clean_up()
         self._large.sweep()
         return swept._replace(
@@ -385,6 +386,6 @@ class SQLiteStore(Store):
         self._waiting.wake(topics)
 
     def _find_ready(self, topics: Collection[str]) -> list[str]:
-        """Return those of *topics* that have something; of no topics, all queues that do."""
+        """Return those of *topics* that have something, and for ANY all queues that do."""
         with self._read() as db:
             return ready(Jobs(db, self._clock.now()), topics, self._outlook)

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import text
 from tests import databases
 from tests.services.conftest import Open, Start, output_of, read_line
+from tests.shop import Shop
 
 from flask_later.core.job import JobState
 from flask_later.core.payload import dump_call
-from flask_later.core.store import JobFilter
+from flask_later.core.store import JobFilter, Swept
 from flask_later.errors import StoreDeniedError, StoreReadOnlyError, StoreUnavailableError
+from flask_later.stores.sql import SQLStore
 from flask_later.testing.records import make_record
 
 pytestmark = pytest.mark.services
 
 PATIENCE = 60.0
+#: The loggers of what is done to jobs by time alone.
+UPKEEP = ("flask_later.stores.upkeep", "flask_later.runtime.maintenance")
 
 
 @pytest.fixture
@@ -128,6 +132,41 @@ def test_a_database_that_does_not_exist_is_told_at_once(kind: str, opened: Open)
         opened(url)
 
 
+def test_what_cannot_be_written_is_not_tried_on_and_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A job is due, and the step that would queue it fails each time; that is said once."""
+    sweeps: list[float] = []
+    sweep = SQLStore.sweep
+
+    def counted(store: SQLStore, budget: int, known: Mapping[str, str]) -> Swept:
+        sweeps.append(time.monotonic())
+        return sweep(store, budget, known)
+
+    with databases.fresh("postgresql") as url, Shop(STORE=url) as shop:
+        task = shop.later.task(name="later")(lambda: None)
+        with shop.app.app_context():
+            task.using(delay=3.0).enqueue()
+        with databases.administered(url).connect() as db:
+            name = url.rpartition("/")[2]
+            db.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+            db.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = :name AND pid <> pg_backend_pid()"
+                ),
+                {"name": name},
+            )
+        wait_until(lambda: "stage failed" in caplog.text)
+        monkeypatch.setattr(SQLStore, "sweep", counted)
+        wait_until(lambda: len(sweeps) > 2)
+        assert sweeps[2] - sweeps[0] > 1.0
+    failed = [each for each in caplog.records if "stage failed" in each.getMessage()]
+    assert len(failed) == 1
+    ours = [each for each in caplog.records if each.name in UPKEEP]
+    assert not any(each.exc_info for each in ours), "its trouble is known"
+
+
 def test_a_standby_takes_no_jobs(opened: Open) -> None:
     """And says why. (Of MariaDB only whole servers are read-only.)"""
     with databases.fresh("postgresql") as url:
@@ -136,6 +175,6 @@ def test_a_standby_takes_no_jobs(opened: Open) -> None:
             name = url.rpartition("/")[2]
             db.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
         store = opened(url)
-        with pytest.raises(StoreReadOnlyError):
+        with pytest.raises(StoreReadOnlyError, match="LATER_STORE"):
             store.add([make_record()])
         store.close()

@@ -73,6 +73,8 @@ def test_each_kind_of_address_has_one_driver(address: str, driver: str) -> None:
         f"postgresql://u:{SECRET}@h",
         f"postgresql://u:{SECRET}@h:port/d",
         f"postgresql//u:{SECRET}",
+        f"postgresql://u:p@{SECRET}@h/d",
+        f"mysql://u:p@{SECRET}@127.0.0.1:13306/d",
     ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(address: str) -> None:

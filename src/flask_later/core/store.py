@@ -73,6 +73,8 @@ class Swept(NamedTuple):
     #: Nothing waits and nothing runs: the next sweep may come late. Once that changes, those who
     #: wait for :data:`DUE` are woken.
     calm: bool = False
+    #: What of it could not be done, so that to come back at once would do no good.
+    failed: Sequence[str] = ()
 
     @property
     def rescued(self) -> int:

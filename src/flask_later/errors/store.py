@@ -43,10 +43,14 @@ class StoreReadOnlyError(StoreError):
     address: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.address} cannot be written to; nothing was stored. Its disk or its mode is "
-            f"read-only, or it belongs to another user: ls -la '{self.address}'*"
+        reason = (
+            "The server is read-only, or a copy that follows another: give LATER_STORE the address "
+            "of the one that is written to"
+            if "://" in self.address
+            else f"Its disk or its mode is read-only, or it belongs to another user: "
+            f"ls -la '{self.address}'*"
         )
+        return f"{self.address} cannot be written to; nothing was stored. {reason}"
 
 
 @dataclass(eq=False, repr=False)

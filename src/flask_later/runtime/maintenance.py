@@ -11,7 +11,7 @@ from blinker import NamedSignal
 from flask_later import signals
 from flask_later.core.job import JobRecord, JobState
 from flask_later.core.store import DUE, Swept
-from flask_later.errors import StoreCorruptError
+from flask_later.errors import StoreCorruptError, StoreError
 from flask_later.logs import Log
 from flask_later.runtime.serving import QueueWatch
 from flask_later.runtime.threads import call_until_ended, join_all, start_thread
@@ -87,7 +87,7 @@ class Maintenance:
     def _sweep(self) -> float:
         swept = self.sweep()
         pause = _REST if swept.calm else _TICK
-        if swept.next_due is None:
+        if swept.next_due is None or swept.failed:
             return pause
         return min(pause, (swept.next_due - self._state.clock.now()).total_seconds())
 
@@ -124,10 +124,20 @@ class Maintenance:
             # Said there, once for all of the process.
             self._worker.give_up(error)
             return _REST
+        except StoreError as error:
+            if self._is_news(name, error):
+                _logger.warning(
+                    "maintenance: %s failed; it goes on and says so once. %s", name, error
+                )
+            return _TICK
         except BaseException as error:
-            if self._failing.get(name) != repr(error):
-                self._failing[name] = repr(error)
+            if self._is_news(name, error):
                 _logger.exception("maintenance: %s failed; it goes on and says so once", name)
             return _TICK
         self._failing.pop(name, None)
         return pause
+
+    def _is_news(self, name: str, error: BaseException) -> bool:
+        """Whether the step has not just failed in the same way."""
+        before, self._failing[name] = self._failing.get(name), repr(error)
+        return before != repr(error)

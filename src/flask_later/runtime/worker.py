@@ -132,8 +132,8 @@ class Worker:
                 self.id, [Released(running.attempt.claim) for running in left], NOTHING
             )
             self._store.retire(self.id)
-        except StoreError:
-            _logger.exception("jobs could not be given back; they run again when they are missed")
+        except StoreError as error:
+            _logger.warning("jobs cannot be given back; they run again when missed. %s", error)
             return 0
         for running in left:
             claim = running.attempt.claim

@@ -10,6 +10,7 @@ from flask_later.core.clock import Clock
 from flask_later.core.job import Hint, JobRecord, JobState, hints_to
 from flask_later.core.states import expired, has_crashed, rescued_together, resumed
 from flask_later.core.store import Swept
+from flask_later.errors import StoreError
 from flask_later.logs import Log
 
 _logger = Log(__name__)
@@ -87,9 +88,11 @@ class Rota:
             if self._failing.get(step) != repr(error):
                 _logger.error(
                     "upkeep of the store: %s failed. The other steps go on; this is said once, "
-                    "and tried again each time",
+                    "and tried again each time. %s",
                     step,
-                    exc_info=error,
+                    error,
+                    # One of ours says all there is to say.
+                    exc_info=None if isinstance(error, StoreError) else error,
                 )
         self._failing = {step: repr(error) for step, error in failures.items()}
 
@@ -104,14 +107,21 @@ def in_batches(do: Callable[[int], Done], budget: int) -> Iterator[Done]:
         left = left - batch if done.rows >= batch else 0
 
 
-def swept(done: Sequence[Done], next_due: datetime | None = None, *, calm: bool = False) -> Swept:
-    """Return what all steps did together."""
+def swept(
+    done: Sequence[Done],
+    failed: Iterable[str],
+    next_due: datetime | None = None,
+    *,
+    calm: bool = False,
+) -> Swept:
+    """Return what all steps did together, but for those that have *failed*."""
     return Swept(
         [hint for each in done for hint in each.hints],
         next_due,
         [record for each in done for record in each.crashed],
         [record for each in done for record in each.expired],
         calm,
+        [*failed],
     )
 
 

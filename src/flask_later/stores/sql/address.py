@@ -33,6 +33,9 @@ def parse(address: str) -> URL:
         url = make_url(address)
     except (ArgumentError, ValueError):
         raise InvalidSettingError("LATER_STORE", "no address", _EXPECTED) from None
+    if "@" in (url.host or "") or "@" in (url.database or ""):
+        # A password with one has begun before the host, as it is read.
+        raise InvalidSettingError("LATER_STORE", "an address with two @", _EXPECTED)
     if url.drivername not in _DRIVERS:
         raise InvalidSettingError("LATER_STORE", about_address(address), " or ".join(_SHORTEST))
     if not url.database:

@@ -167,7 +167,7 @@ class Sweeper:
             except Exception as error:
                 failures[step.name] = error
         self._rota.complain(failures)
-        return swept(done, calm=not failures and not any(each.rows for each in done))
+        return swept(done, failures, calm=not failures and not any(each.rows for each in done))
 
     def _take(self, step: Step, budget: int) -> Iterator[Done]:
         rows = 0

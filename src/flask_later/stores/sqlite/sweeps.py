@@ -144,7 +144,7 @@ class Sweeper:
         if due:
             _, next_due, _ = self._look([], failures)
         self._rota.complain(failures)
-        return swept(done, next_due, calm=calm and not due and not failures)
+        return swept(done, failures, next_due, calm=calm and not due and not failures)
 
     def _look(
         self, steps: Sequence[Step], failures: dict[str, Exception]

@@ -177,4 +177,6 @@ def test_a_standby_takes_no_jobs(opened: Open) -> None:
         store = opened(url)
         with pytest.raises(StoreReadOnlyError, match="LATER_STORE"):
             store.add([make_record()])
+        [found] = [each for each in store.examine() if each.level == "error"]
+        assert "cannot be written to" in found.text
         store.close()

@@ -144,6 +144,13 @@ def test_a_broker_that_was_not_tried_is_refused(broker: str) -> None:
         engine_of(ENGINE="celery", BROKER=broker)
 
 
+def test_an_option_of_a_broker_that_nobody_knows_is_refused() -> None:
+    """By its name, and without the address."""
+    with pytest.raises(InvalidSettingError, match=r"LATER_BROKER is .*'foo'") as caught:
+        engine_of(ENGINE="celery", BROKER=f"amqp://u:{SECRET}@localhost/v?foo={SECRET}")
+    assert SECRET not in "".join(format_exception(caught.value))
+
+
 def test_settings_show_no_password() -> None:
     """They may end up in a log."""
     store, broker = f"postgresql://u:{SECRET}@h/d", f"redis://u:{SECRET}@h/0"

@@ -12,6 +12,7 @@ from tests.shop import PATIENCE, Shop, until
 
 from flask_later import Job, JobState, current_job, signals
 from flask_later.core.job import ErrorRecord, JobRecord, StopReason
+from flask_later.core.store import WorkerRecord
 from flask_later.errors import (
     InvalidSettingError,
     InvalidTransitionError,
@@ -26,7 +27,7 @@ from flask_later.errors import (
     UniqueKeyTakenError,
     WaitInsideJobError,
 )
-from flask_later.testing.records import make_record
+from flask_later.testing.records import START, make_record
 
 
 @pytest.fixture
@@ -177,9 +178,29 @@ def test_waiting_is_bounded(shop: Shop) -> None:
 
 def test_a_wait_in_vain_says_that_nobody_runs_jobs(tmp_path: Any) -> None:
     """A script with a context, say: the server that runs the job does not run."""
+    with Shop(STORE=f"sqlite:///{tmp_path}/later.sqlite3") as shop:
+        app, task = shop.make_app(), shop.later.task(add)
+        with app.app_context():
+            job = task.enqueue(1)
+            with pytest.raises(JobTimeoutError, match=r"later\.start\(app\).*flask later worker"):
+                job.wait(timeout=0)
+        shop.later.stop(app)
+
+
+def test_a_wait_in_vain_says_that_there_is_no_worker(tmp_path: Any) -> None:
+    """With ``LATER_EMBEDDED = False`` no server would run the job."""
     with Shop(STORE=f"sqlite:///{tmp_path}/later.sqlite3", EMBEDDED=False) as shop:
         job = shop.enqueue(shop.later.task(add), 1)
-        with pytest.raises(JobTimeoutError, match=r"later\.start\(app\).*flask later worker"):
+        with pytest.raises(JobTimeoutError, match=r"No process runs jobs now\. Type: flask later"):
+            job.wait(timeout=0)
+
+
+def test_a_wait_in_vain_says_that_nobody_takes_from_the_queue(tmp_path: Any) -> None:
+    """Where others are served."""
+    with Shop(STORE=f"sqlite:///{tmp_path}/later.sqlite3", EMBEDDED=False) as shop:
+        job = shop.enqueue(shop.later.task(queue="mail")(add), 1)
+        shop.store.register(WorkerRecord("w", "host", 1, START, ("default",)))
+        with pytest.raises(JobTimeoutError, match=r"No process takes from its queue 'mail'"):
             job.wait(timeout=0)
 
 

@@ -9,7 +9,7 @@ from flask_later.config import queue_name
 from flask_later.core.job import Hint, JobState, Resume
 from flask_later.core.store import Pause, QueueCommand
 from flask_later.errors import InvalidSettingError
-from flask_later.runtime.serving import complaint, serves, unserved
+from flask_later.runtime.serving import complaint, unserved
 from flask_later.tasks.state import AppState, get_state
 
 from .answers import duration, echo_json, echo_table, json_option, say, warn
@@ -26,7 +26,7 @@ def list_queues(*, as_json: bool) -> None:
     state = get_state("flask later queues", "...")
     now, stats, workers = state.clock.now(), state.store.stats(), state.store.workers()
     lonely = unserved(stats, workers, now)
-    served = {queue.name: sum(serves(each, queue.name) for each in workers) for queue in stats}
+    served = {queue.name: sum(each.serves(queue.name) for each in workers) for queue in stats}
     if as_json:
         echo_json([about_queue(each, served[each.name], unserved=each in lonely) for each in stats])
         return

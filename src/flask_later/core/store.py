@@ -103,6 +103,10 @@ class WorkerRecord(NamedTuple):
     queues: tuple[str, ...] | None = None
     threads: int = 0
 
+    def serves(self, queue: str) -> bool:
+        """Whether it takes from *queue*."""
+        return self.queues is None or queue in self.queues
+
 
 class JobFilter(NamedTuple):
     """What :meth:`Store.find` looks for; None means any."""

@@ -109,8 +109,8 @@ class BrokeredEngine(Engine):
             yield Finding(
                 "error",
                 f"the broker {self.place} cannot be used ({type(error).__name__}: {error})",
-                "Start it, or correct host, user and password in LATER_BROKER. Until then jobs are "
-                "stored and wait.",
+                "Start it, or correct host, user, password and what stands behind them (a virtual "
+                "host, a number) in LATER_BROKER. Until then jobs are stored and wait.",
             )
             return
         yield Finding("ok", f"broker: {self.place}, with {len(workers)} workers")

@@ -21,7 +21,7 @@ from flask_later.engines.address import require_address
 from flask_later.engines.brokered import DEFAULT_QUEUE, BrokeredEngine
 from flask_later.engines.celery_threads import CeleryThreads
 from flask_later.engines.restarts import Restarts
-from flask_later.errors import NotInstalledError, UnsupportedError
+from flask_later.errors import InvalidSettingError, NotInstalledError, UnsupportedError
 
 #: The one task that Celery knows.
 TASK = "flask_later.hint"
@@ -152,12 +152,17 @@ def _place(celery: Celery) -> str:
     """Return where the broker is, without a password.
 
     :raises NotInstalledError: if the library for it is missing.
+    :raises InvalidSettingError: for an option that it does not know.
     """
     try:
         connection = celery.connection_for_write()
         place = cast("str", connection.as_uri())
     except ImportError as error:
         raise NotInstalledError("LATER_BROKER", error.name or "redis", "celery") from error
+    except TypeError as error:
+        # Of what stands behind the ?, Kombu makes arguments of a function.
+        value = f"an address with an option that Kombu does not know ({error})"
+        raise InvalidSettingError("LATER_BROKER", value, "options such as ?heartbeat=30") from None
     return place if connection.password else place.replace("//:**@", "//")
 
 

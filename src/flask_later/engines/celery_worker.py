@@ -61,7 +61,14 @@ class CeleryProcess:
 
     def _on_setup(self, sender: str, instance: Any, **facts: Any) -> None:
         self._forks = issubclass(instance.pool_cls, PreforkPool)
-        queues = self._engine.taken_from(instance.app.amqp.queues.consume_from)
+        taken = instance.app.amqp.queues.consume_from
+        queues = self._engine.taken_from(taken)
+        if queues == ():
+            _logger.warning(
+                "this worker takes from %s, and runs no job of the Flask app, whose queues are %s",
+                ", ".join(taken),
+                ", ".join(self._engine.broker_queues),
+            )
         self._options = WorkerOptions(1 if self._forks else instance.concurrency, queues)
         self._alive = os.pipe()
 
@@ -108,11 +115,14 @@ class CeleryProcess:
             start_thread("later-begin", self._try_to_begin).join(_PATIENCE)
 
     def _try_to_begin(self) -> None:
+        told = ""
         while not self._stopping.is_set():
             try:
                 self._lifecycle.host(self._options)
             except StoreError as error:
-                _logger.warning("this worker cannot begin yet, and tries again. %s", error)
+                if told != str(error):
+                    told = str(error)
+                    _logger.warning("this worker cannot begin yet, and tries again. %s", error)
                 self._stopping.wait(_PAUSE)
             else:
                 return

@@ -44,6 +44,8 @@ class Beats:
         self._last = 0.0
         self._noting = threading.Lock()
         self._ended = False
+        #: Notes in a row that the store has not taken.
+        self._untold = 0
 
     @property
     def is_due(self) -> bool:
@@ -89,9 +91,13 @@ class Beats:
             try:
                 stops = self._store.note(self._worker, holding, notes)
             except StoreError as error:
-                lost = "; progress was not stored" if notes else ""
-                _logger.warning("the store does not answer%s. %s", lost, error)
+                self._untold += 1
+                if self._untold.bit_count() == 1:
+                    # The first time, the second, the fourth: it may last.
+                    lost = "; progress was not stored" if notes else ""
+                    _logger.warning("the store does not answer%s. %s", lost, error)
                 return
+            self._untold = 0
         for claim, reason in stops.items():
             # One that has not begun is in hand for milliseconds: the next beat tells it.
             if claim in running:

@@ -15,11 +15,6 @@ _logger = Log(__name__)
 PATIENCE = 60.0
 
 
-def serves(worker: WorkerRecord, queue: str) -> bool:
-    """Whether *worker* takes from *queue*."""
-    return worker.queues is None or queue in worker.queues
-
-
 def unserved(
     stats: Sequence[QueueStats], workers: Sequence[WorkerRecord], now: datetime
 ) -> list[QueueStats]:
@@ -34,7 +29,7 @@ def unserved(
         if queue.oldest_run_at is not None
         and queue.oldest_run_at <= since
         and not queue.paused
-        and not any(serves(worker, queue.name) for worker in workers)
+        and not any(worker.serves(queue.name) for worker in workers)
     ]
 
 
@@ -42,8 +37,8 @@ def complaint(queue: QueueStats) -> str:
     """Return what to say about an unserved queue."""
     since = f" since {queue.oldest_run_at:%Y-%m-%d %H:%M:%S} UTC" if queue.oldest_run_at else ""
     return (
-        f"jobs wait on queue {queue.name!r}{since}, and no live worker serves it. "
-        f"Start one: flask later worker --queues {queue.name}"
+        f"jobs wait on queue {queue.name!r}{since}, and no live worker serves it. Start one that "
+        f"does, such as this one for all queues: flask later worker"
     )
 
 

@@ -24,6 +24,7 @@ from flask_later.runtime.asking import Asking
 from flask_later.runtime.at_work import AtWork, Running
 from flask_later.runtime.beats import Beats
 from flask_later.runtime.execution import Call, Ended
+from flask_later.runtime.foreign_hints import ForeignHints
 from flask_later.runtime.hand import GATHER, Hand, Pace, Watch
 from flask_later.runtime.loading import load
 from flask_later.runtime.losses import count_lost
@@ -61,6 +62,7 @@ class Worker:
         self._registered = False
         self._stopping = threading.Event()
         self._at_work = AtWork(self._clock, self._stopping)
+        self._foreign = ForeignHints(self._store)
         self._asking = Asking(self._store, self.id, self._stopping)
         self._announcer = Announcer(state.app, self._clock)
         self._beats = Beats(
@@ -168,7 +170,7 @@ class Worker:
         self.on_damage()
 
     def _claim_and_run(self, hint: Hint | None, more: Callable[[], bool], patience: float) -> Ran:
-        if self._stopping.is_set() or not self._is_ours(hint):
+        if self._stopping.is_set() or self._foreign.refuse(hint):
             return Ran.REFUSED
         self.register()
         want = self._want_one._replace(prefer=hint)
@@ -229,17 +231,6 @@ class Worker:
     def _relieve(self, hand: Hand[_Ending]) -> None:
         """Settle what has ended, and give back what has not begun, for others to take."""
         self._settle(hand.take_ended(), hand.take_claimed())
-
-    def _is_ours(self, hint: Hint | None) -> bool:
-        if hint is None or hint.store == self._store.identity:
-            return True
-        _logger.error(
-            "a hint of store %s was refused, this worker uses store %s. Give web and worker the "
-            "same LATER_STORE, and each app a broker of its own. See: flask later doctor",
-            hint.store,
-            self._store.identity,
-        )
-        return False
 
     def register(self) -> None:
         """Make this worker known to the store, unless it is."""

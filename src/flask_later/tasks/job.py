@@ -238,8 +238,13 @@ class Job(Generic[T_co]):
 def _why_it_waits(state: AppState, job: Job[Any]) -> str:
     if job.state is not JobState.QUEUED:
         return ""
-    if state.store.workers():
+    workers = state.store.workers()
+    if any(worker.serves(job.queue) for worker in workers):
         return "All threads that may run it are busy, or its queue is paused: flask later queues"
+    if workers:
+        return f"No process takes from its queue {job.queue!r}. Type: flask later worker"
+    if not state.settings.embedded:
+        return "No process runs jobs now. Type: flask later worker"
     return (
         "No process runs jobs now. Start the server and open a page, call later.start(app) here, "
         "or type: flask later worker"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from flask_later.core.clock import Clock
 from flask_later.core.store import Finding
+from flask_later.errors import StoreReadOnlyError
 
 from . import tally
 from .jobs import Jobs
 from .preparing import server_of, tables_version, version_of
+from .tables import queue
 from .transactions import Transactions
 
 #: Seconds that an answer may take, and that two clocks may be apart.
@@ -27,6 +29,8 @@ _CONNECTIONS = {
     ),
 }
 _ANYTHING = text("SELECT 1")
+# Of no row: a server that is read-only refuses it all the same.
+_NOTHING = update(queue).where(queue.c.name == "").values(paused=0)
 
 
 def examine(transactions: Transactions, clock: Clock) -> Iterator[Finding]:
@@ -35,6 +39,7 @@ def examine(transactions: Transactions, clock: Clock) -> Iterator[Finding]:
     yield transactions.read(_speed)
     yield transactions.read(lambda jobs: _clock(jobs, clock))
     yield transactions.read(_connections)
+    yield _writing(transactions)
     yield transactions.read(_tables)
     yield transactions.read(_tally)
 
@@ -71,6 +76,14 @@ def _connections(jobs: Jobs) -> Finding:
         advice = "Raise max_connections of the server, or run fewer processes or threads."
         return Finding("warning", told, advice)
     return Finding("ok", told)
+
+
+def _writing(transactions: Transactions) -> Finding:
+    try:
+        transactions.write(lambda jobs: jobs.db.execute(_NOTHING))
+    except StoreReadOnlyError as error:
+        return Finding("error", str(error))
+    return Finding("ok", "it can be written to")
 
 
 def _tables(jobs: Jobs) -> Finding:

@@ -62,6 +62,11 @@ def talkative(key: str) -> None:
     current_job.log(f"noted {key}")
 
 
+@later.task(name="short")
+def short(key: str) -> None:
+    time.sleep(0.15)
+
+
 @later.task(name="patient")
 def patient(key: str) -> bool:
     """Knows nothing of stopping."""
@@ -134,7 +139,18 @@ def deadly(key: str) -> None:
 kept: list[bytes] = []
 TASKS = {
     task.name: task
-    for task in (quick, talkative, patient, outlasting, tracking, asking, stubborn, hungry, deadly)
+    for task in (
+        quick,
+        talkative,
+        short,
+        patient,
+        outlasting,
+        tracking,
+        asking,
+        stubborn,
+        hungry,
+        deadly,
+    )
 }
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu import Connection
 from redis import Redis as Client
 from rq import Worker as RQWorker
 from sqlalchemy import inspect, text
@@ -227,6 +229,31 @@ def test_a_redis_that_comes_back_empty_knows_its_workers_again(
         assert "no worker takes" not in healthy.stdout
         assert healthy.returncode == 0, healthy.stdout
         assert worker.runs, worker.log
+
+
+def test_a_worker_goes_on_whose_queue_was_deleted_under_load(make_site: MakeSite) -> None:
+    """The broker takes its consumer away in the middle of jobs; it connects anew, and works."""
+    site = make_site("celery-rabbitmq")
+    server, worker = site.serve(), site.work("--threads=4")
+
+    def stream(number: int) -> list[str]:
+        """Enqueue more than the worker can do meanwhile."""
+        jobs: list[str] = []
+        for _ in range(number):
+            jobs.append(site.enqueue(server, "short", new_key()))
+            time.sleep(0.02)
+        return jobs
+
+    jobs = stream(100)
+    with Connection(site.settings["broker"]) as connection:
+        connection.default_channel.queue_delete("default")
+    jobs += stream(200)
+    for job in jobs:
+        wait_until(
+            lambda job=job: site.is_in_state(server, job, "succeeded"),
+            lambda: worker.log,
+            timeout=60,
+        )
 
 
 def takers(url: str) -> list[str]:

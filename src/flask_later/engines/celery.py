@@ -140,6 +140,7 @@ def _celery(broker: object) -> Celery:
             "task_default_queue": DEFAULT_QUEUE,
             "task_ignore_result": True,
             "task_serializer": "json",
+            "worker_enable_prefetch_count_reduction": False,  # see CeleryThreads
             "worker_prefetch_multiplier": 1,
             # A child loads the app before it says that it is there, and Celery's command gives up
             # after four seconds.

@@ -175,6 +175,10 @@ class CeleryThreads:
             self._controller.start()
 
     def _make(self) -> WorkController:
+        # After a lost connection Celery would ask for fewer messages, and for more with each that
+        # is done: on the pool's threads, which take the answer from the thread that reads, or it
+        # from them. Then both wait for ever. The app's own Celery comes without this.
+        self._celery.conf.worker_enable_prefetch_count_reduction = False
         with _loops:
             # It takes the loop that is there, which would be that of another worker.
             set_event_loop(None)

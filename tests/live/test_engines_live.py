@@ -231,6 +231,26 @@ def test_a_redis_that_comes_back_empty_knows_its_workers_again(
         assert worker.runs, worker.log
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("celery-processes", (*CELERY, "--concurrency=1", "-Q", "elsewhere")),
+        ("rq-processes", (*RQ[:-1], "elsewhere")),
+    ],
+)
+def test_a_worker_of_other_queues_says_that_it_runs_no_job(
+    name: str, command: Sequence[str], make_site: MakeSite
+) -> None:
+    """It may be there for the app's own tasks, or a name is misspelled."""
+    site = make_site(name)
+    worker = Worker(folder=site.folder, settings=site.settings, command=command)
+    site.stack.enter_context(worker)
+    wait_until(
+        lambda: "takes from elsewhere, and runs no job of the Flask app" in worker.log,
+        lambda: worker.log,
+    )
+
+
 def test_a_worker_goes_on_whose_queue_was_deleted_under_load(make_site: MakeSite) -> None:
     """The broker takes its consumer away in the middle of jobs; it connects anew, and works."""
     site = make_site("celery-rabbitmq")

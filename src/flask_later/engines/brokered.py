@@ -14,6 +14,10 @@ from flask_later.engines.draining import Drains
 from flask_later.engines.relay import Line, Relay
 from flask_later.engines.restarts import Restarts
 from flask_later.errors import UnsupportedError
+from flask_later.errors.words import named
+from flask_later.logs import Log
+
+_logger = Log(__name__)
 
 #: The broker queue of all hints where LATER_QUEUES names none.
 DEFAULT_QUEUE = "default"
@@ -108,7 +112,7 @@ class BrokeredEngine(Engine):
         except Exception as error:
             yield Finding(
                 "error",
-                f"the broker {self.place} cannot be used ({type(error).__name__}: {error})",
+                f"the broker {self.place} cannot be used ({named(error)})",
                 "Start it, or correct host, user, password and what stands behind them (a virtual "
                 "host, a number) in LATER_BROKER. Until then jobs are stored and wait.",
             )
@@ -173,6 +177,15 @@ class BrokeredEngine(Engine):
         if self._queues is None and DEFAULT_QUEUE in taken:
             return None
         return tuple(name for name in self._queues or () if name in taken)
+
+    def tell_idler(self, taken: Collection[str]) -> None:
+        """Log a warning if a worker that takes from the broker's queues *taken* gets no job."""
+        if self.taken_from(taken) == ():
+            _logger.warning(
+                "this worker takes from %s, and runs no job of the Flask app, whose queues are %s",
+                ", ".join(sorted(taken)),
+                ", ".join(self.broker_queues),
+            )
 
     def _broker_queues(self, wanted: Sequence[str] | None) -> list[str]:
         if wanted is not None and self._queues is None:

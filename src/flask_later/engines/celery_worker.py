@@ -63,12 +63,7 @@ class CeleryProcess:
         self._forks = issubclass(instance.pool_cls, PreforkPool)
         taken = instance.app.amqp.queues.consume_from
         queues = self._engine.taken_from(taken)
-        if queues == ():
-            _logger.warning(
-                "this worker takes from %s, and runs no job of the Flask app, whose queues are %s",
-                ", ".join(taken),
-                ", ".join(self._engine.broker_queues),
-            )
+        self._engine.tell_idler(taken)
         self._options = WorkerOptions(1 if self._forks else instance.concurrency, queues)
         self._alive = os.pipe()
 

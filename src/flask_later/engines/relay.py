@@ -20,6 +20,7 @@ from typing import Protocol
 from flask_later.core.job import Hint
 from flask_later.core.store import Store
 from flask_later.errors import StoreError
+from flask_later.errors.words import named
 from flask_later.logs import Log
 from flask_later.runtime.threads import start_thread
 
@@ -220,11 +221,10 @@ class _Sender:
         self._resume_at = time.monotonic() + pause
         self._hang_up()
         _logger.warning(
-            "the broker %s cannot be used (%s: %s); jobs are stored, and workers are told of them "
+            "the broker %s cannot be used (%s); jobs are stored, and workers are told of them "
             "once it can. Trying again in %g s. See: flask later doctor",
             self._place,
-            type(error).__name__,
-            error,
+            named(error),
             pause,
         )
 

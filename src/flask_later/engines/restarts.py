@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from flask_later.errors.words import named
 from flask_later.logs import Log
 
 _logger = Log(__name__)
@@ -58,7 +59,7 @@ class Restarts:
             # A library says that in its own log.
             self._look()
         except Exception as error:
-            return f"{type(error).__name__}: {error}"
+            return named(error)
         return "its worker has ended by itself"
 
     def _tell(self, trouble: str) -> None:

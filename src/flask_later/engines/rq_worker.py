@@ -120,6 +120,7 @@ class Worker(RegisteredWorker, RQWorker):
 
     def bootstrap(self, *args: Any, **options: Any) -> None:
         _guest().alive = os.pipe()
+        _guest().engine.tell_idler(self.queue_names())
         self._keep()
         super().bootstrap(*args, **options)
 

@@ -13,6 +13,12 @@ def closest(name: str, known: Sequence[str]) -> str:
     return f" Closest: {', '.join(map(repr, matches))}." if matches else ""
 
 
+def named(error: BaseException) -> str:
+    """Return the kind of *error*, and what it says, if anything."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def about_address(address: str) -> str:
     """Return what *address* is, for an error: its kind alone, as the rest may hold a password."""
     kind = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", address)

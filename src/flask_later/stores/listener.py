@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection
 from typing import Protocol
 
+from flask_later.errors import StoreError
 from flask_later.logs import Log
 
 from .ears import Ear
@@ -101,7 +102,10 @@ class Listener:
                 failing = ""
             except BaseException as error:
                 if failing != repr(error) and not self._closing:
-                    _logger.warning("the store cannot be listened to; said once", exc_info=error)
+                    # One of ours says all there is to say.
+                    trace = None if isinstance(error, StoreError) else error
+                    said = "the store cannot be listened to; said once. %s"
+                    _logger.warning(said, error, exc_info=trace)
                 failing = repr(error)
                 self._bell.clear()
                 self._bell.wait(_PAUSE)

@@ -135,7 +135,8 @@ class Worker:
             )
             self._store.retire(self.id)
         except StoreError as error:
-            _logger.warning("jobs cannot be given back; they run again when missed. %s", error)
+            told = "jobs could not be given back; they run again when they are missed. %s"
+            _logger.warning(told, error)
             return 0
         for running in left:
             claim = running.attempt.claim

@@ -55,7 +55,7 @@ def test_a_queue_that_nobody_serves(shop: Shop, read: Read) -> None:
     shop.enqueue(shop.fail, "x")
     shop.clock.advance(61)
     shop.hire("default")
-    assert "flask later worker" in told(read("doctor"), "warning")
+    assert "such as this one for all queues: flask later worker" in told(read("doctor"), "warning")
 
 
 def test_parked_jobs(shop: Shop, read: Read) -> None:

@@ -36,7 +36,7 @@ def test_fault_95_a_queue_that_nobody_serves(shop: Shop, run: Run, read: Read) -
     shop.clock.advance(60)
     output = run("queues").output
     assert "Warning: jobs wait on queue 'mail' since " in output
-    assert "flask later worker" in output
+    assert "such as this one for all queues: flask later worker" in output
     assert [queue["unserved"] for queue in read("queues")] == [True]
     run("pause", "mail")
     assert "Warning" not in run("queues").output

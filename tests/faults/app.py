@@ -51,10 +51,14 @@ def trifle(number: int) -> int:
 
 @later.task(name="hold")
 def hold(key: str) -> str:
-    """Waits until the test opens the gate of that name."""
+    """Waits until the test opens the gate of that name. That it is asked to stop it only says."""
     begin(key)
+    was_asked = False
     deadline = time.monotonic() + 4 * PATIENCE
     while not is_open(key) and time.monotonic() < deadline:
+        if not was_asked and current_job.stop_reason is not None:
+            was_asked = True
+            record("asked", key=key)
         time.sleep(0.01)
     end(key)
     return key

@@ -87,7 +87,7 @@ def test_h117_h118_a_hail_of_signals_is_answered_without_a_traceback(
     """Whatever they interrupt on the way out."""
     worker, key = begin_holding(scene, shutdown_timeout=3600)
     worker.signal(number)
-    time.sleep(0.3)  # it is on its way out, and waits
+    scene.events.wait_for("asked")
     with suppress(ProcessLookupError):
         for _ in range(200):
             worker.signal(number)

@@ -297,6 +297,14 @@ def is_queue(topic: str) -> bool:
     return not topic.startswith("@") and not is_id(topic)
 
 
+def those_ready(
+    topics: Collection[str], runnable: Collection[str], is_ready: Callable[[str], bool]
+) -> list[str]:
+    """Return those of *topics* that have something, and for ANY all of *runnable*."""
+    named = [each for each in topics if each in runnable or is_ready(each)]
+    return [*dict.fromkeys([*named, *runnable])] if ANY in topics else named
+
+
 def asks_for_queues(topics: Collection[str]) -> bool:
     """Whether one of *topics* is a queue, or stands for all of them."""
     return ANY in topics or any(map(is_queue, topics))

@@ -52,7 +52,7 @@ from flask_later.stores.columns import to_micros
 from flask_later.stores.peers import Peers
 from flask_later.stores.settling import InHand
 from flask_later.stores.upkeep import MAX_BATCH, Outlook, outlook
-from flask_later.stores.waiters import ANY, asks_for_queues
+from flask_later.stores.waiters import asks_for_queues, those_ready
 from flask_later.stores.waiting import Waiting
 
 from . import at_once, reads, sweeps, workers
@@ -380,9 +380,8 @@ class SQLStore(Store):
     def _ready(self, topics: Collection[str], jobs: Jobs) -> list[str]:
         runnable = runnable_queues(jobs.db) if asks_for_queues(topics) else []
         ids = [topic for topic in topics if is_id(topic)]
-        found = jobs.existing(ids)
-        over = {each for each in ids if each not in found or found[each].state in FINISHED}
+        there = jobs.existing(ids)
+        over = {each for each in ids if each not in there or there[each].state in FINISHED}
         if DUE in topics and self._outlook.is_over(jobs.next_due(), jobs.is_calm):
             over.add(DUE)
-        named = [topic for topic in topics if topic in runnable or topic in over]
-        return [*dict.fromkeys([*named, *runnable])] if ANY in topics else named
+        return those_ready(topics, runnable, over.__contains__)

@@ -8,7 +8,7 @@ from functools import partial
 from flask_later.core.job import FINISHED, is_id
 from flask_later.core.store import DUE
 from flask_later.stores.upkeep import Outlook
-from flask_later.stores.waiters import ANY, asks_for_queues
+from flask_later.stores.waiters import asks_for_queues, those_ready
 
 from .claims import runnable_queues
 from .jobs import Jobs
@@ -21,11 +21,10 @@ def ready(jobs: Jobs, topics: Collection[str], outlook: Outlook) -> list[str]:
     What the *outlook* has not told is something to those who wait for what falls due.
     """
     runnable = runnable_queues(jobs.db) if asks_for_queues(topics) else []
-    named = [each for each in topics if each in runnable or _is_ready(jobs, each, outlook)]
-    return [*dict.fromkeys([*named, *runnable])] if ANY in topics else named
+    return those_ready(topics, runnable, partial(_is_ready, jobs, outlook))
 
 
-def _is_ready(jobs: Jobs, topic: str, outlook: Outlook) -> bool:
+def _is_ready(jobs: Jobs, outlook: Outlook, topic: str) -> bool:
     if topic == DUE:
         return outlook.is_over(jobs.next_due(), partial(is_calm, jobs.db))
     if is_id(topic):
